@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 from dotenv import load_dotenv
-from sqlalchemy import URL, Executable, QueuePool, Row, event, exc, make_url
+from sqlalchemy import URL, Executable, Row, event, exc, make_url
 from sqlmodel import SQLModel, create_engine
 
 POOL_SIZE = 10  # connections a process, and as many threads
@@ -71,8 +71,6 @@ postgresql_args = {
 autocommit = create_engine(
     url,
     isolation_level="AUTOCOMMIT",
-    skip_autocommit_rollback=True,
-    poolclass=QueuePool,
     pool_size=POOL_SIZE,
     max_overflow=0,
     pool_timeout=TIMEOUT,
