@@ -282,9 +282,8 @@ def test_update_changes_the_fields_sent_and_no_other(
     response = client.patch(one, json=changes)
     assert response.status_code == 200
     assert response.json() == todo | changes == client.get(one).json()
-    assert client.patch(one, json={"is_completed": False}).json()["is_completed"] is (
-        False
-    )
+    undone = client.patch(one, json={"is_completed": False}).json()
+    assert undone["is_completed"] is False
     assert client.get(todos).json()[0] == other
 
 
@@ -559,15 +558,11 @@ def test_errors_name_the_field_and_the_rule(client: Client, todos: str) -> None:
 
 @pytest.mark.parametrize("bad", ["5", MARKER, "%00", "%ff", "x" * 36, "%22%3E", "null"])
 def test_ids_are_uuids(client: Client, todos: str, bad: str) -> None:
-    for path in (
-        f"/users/{bad}/todos",
-        f"/users/{bad}/todos/{uuid4()}",
-        f"{todos}/{bad}",
-    ):
+    for path in (f"/users/{bad}/todos", f"{todos}/{bad}"):
         response = client.get(path)
         assert_clean(response, 422)
-        for error in response.json()["detail"]:
-            assert error["msg"] == "Input should be a valid UUID"
+        messages = [error["msg"] for error in response.json()["detail"]]
+        assert messages == ["Input should be a valid UUID"]
 
 
 def test_a_body_over_64_kib_is_refused_before_anything_is_done(
@@ -585,20 +580,13 @@ def test_a_body_over_64_kib_is_refused_before_anything_is_done(
     assert client.get(todos).json() == before
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", f"/{MARKER}", 404),
-        ("GET", f"/users/{MARKER}", 404),
-        ("GET", f"/users/{uuid4()}/todos/", 404),
-        ("PUT", f"/users/{uuid4()}/todos", 405),
-        ("DELETE", f"/users/{uuid4()}/todos", 405),
-    ],
-)
 def test_unknown_paths_and_methods_are_errors_in_json(
-    client: Client, method: str, path: str, status: int
+    client: Client, todos: str
 ) -> None:
-    assert_clean(client.request(method, path), status)
+    for path in (f"/{MARKER}", f"/users/{MARKER}", f"{todos}/"):
+        assert_clean(client.get(path), 404)
+    for method in ("PUT", "PATCH"):
+        assert_clean(client.request(method, todos), 405)
 
 
 # --- The OpenAPI document ------------------------------------------------------------
