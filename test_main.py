@@ -603,6 +603,8 @@ def test_the_document_lists_five_operations_and_every_status() -> None:
     }
     for _, _, operation in OPERATIONS.values():
         assert operation["summary"] and operation["description"]
+        for status, answer in operation["responses"].items():
+            assert status < "400" or "application/json" in answer["content"]
 
 
 def test_the_document_tells_every_rule_on_input() -> None:
