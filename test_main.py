@@ -626,10 +626,13 @@ def test_the_documents_examples_work_when_tried_twice(client: Client) -> None:
         todo_id = response.json()["id"]
         for operation_id in ("list_todos", "read_todo", "update_todo"):
             assert call(client, operation_id, user, todo_id).status_code == 200
-    for method, path, operation in OPERATIONS.values():
+    for _, _, operation in OPERATIONS.values():
         for parameter in operation["parameters"]:
             [example] = parameter["examples"].values()
             assert UUID(example["value"])
+    bodies = [json.loads(body) for body in re.findall("-d '(.*?)'", README)]
+    for shape, body in zip(("TodoCreate", "TodoUpdate"), bodies, strict=True):
+        assert DOCUMENT["components"]["schemas"][shape]["examples"] == [body]
 
 
 # --- The README ----------------------------------------------------------------------
