@@ -790,7 +790,7 @@ NONSENSE = [
 AWAY = {
     "sqlite:////no/such/folder/todos.db": "unable to open database file",
     "postgresql://me:hunter2@127.0.0.1:1/todos": "Connection refused",
-    "postgresql://me:hunter2@host..name/todos": "'idna' codec",
+    "postgresql://me:hunter2@host..name/todos": "label empty",
 }
 
 
