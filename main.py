@@ -35,9 +35,10 @@ class BodyLimit:
         messages: list[Message] = []
         size, more = 0, scope["type"] == "http"
         while more:
-            messages.append(await receive())
-            size += len(messages[-1].get("body", b""))
-            more = messages[-1].get("more_body", False)
+            message = await receive()
+            messages.append(message)
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if size > MAX_BODY_SIZE:
                 answer = JSONResponse({"detail": "Body is over 64 KiB"}, 413)
                 return await answer(scope, receive, send)
