@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import selectors
 import sqlite3
 import threading
@@ -168,8 +169,9 @@ def reason(error: Exception) -> str:
     words = str(getattr(error, "orig", error)) or f"no answer in {TIMEOUT} s"
     if isinstance(error, exc.DataError):  # whose words quote the value
         words = type(error.orig).__name__
-    # 'connection to server at "10.0.0.1", port 5432 failed: Connection refused'
-    return words.splitlines()[0].split(" failed: ")[-1].split("': ")[-1]
+    # connection to server at "10.0.0.1", port 5432 failed: Connection refused
+    address = r"^(connection .* failed|failed to resolve .*'): "
+    return re.sub(address, "", words.splitlines()[0])
 
 
 @asynccontextmanager
