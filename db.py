@@ -20,6 +20,7 @@ from sqlmodel import SQLModel, create_engine
 
 POOL_SIZE = 10  # connections a process, and as many threads
 TIMEOUT = 10  # seconds until a database that does not answer is given up
+GONE = (psycopg.Error, OSError)  # what a connection raises that has ended
 
 # uvicorn shows what is logged to its own loggers only.
 logger = logging.getLogger("uvicorn.error")
@@ -33,9 +34,8 @@ def stop(code: int, message: str) -> NoReturn:
 
 def database_url() -> URL:
     """Read NEON_DATABASE_URL from the environment or .env; without it, SQLite."""
-    with suppress(
-        exc.ArgumentError, OSError, ValueError
-    ):  # they may quote the password
+    # What these errors say may quote the password.
+    with suppress(exc.ArgumentError, OSError, ValueError):
         file = find_dotenv()
         load_dotenv(file, encoding="utf-8-sig")  # PowerShell's > writes UTF-16
         raw = os.environ.get("NEON_DATABASE_URL", "sqlite:///./todos.db")
@@ -44,13 +44,13 @@ def database_url() -> URL:
             unset = f"NEON_DATABASE_URL is not set{why}: using SQLite in ./todos.db"
             logger.warning(unset)
         url = make_url(raw)
-        if url.drivername == "sqlite" and url.database not in (None, "", ":memory:"):
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        # Behind a second @ stands the end of a password that holds the first.
+        named = url.database and ":memory:" not in url.database and raw.count("@") < 2
+        if named and url.drivername in ("sqlite", "postgresql+psycopg"):
             url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
             return url
-        # Behind a second @ stands the end of a password that holds the first.
-        is_postgresql = url.drivername in ("postgresql", "postgres")
-        if is_postgresql and url.database and raw.count("@") < 2:
-            return url.set(drivername="postgresql+psycopg")
     wanted = "postgresql://user:password@host/database or sqlite:///file"
     stop(3, f"NEON_DATABASE_URL must be {wanted}, with %40 for @, and .env in UTF-8")
 
@@ -85,7 +85,8 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
 
     Raises SQLAlchemy's errors, and TimeoutError when it is given up after TIMEOUT.
     """
-    held: list[Any] = []  # the driver's connection, while the statement is on it
+    held: list[Any] = []  # the driver's connection that the statement is on
+    done = threading.Event()
     given_up = False
 
     def execute() -> Sequence[Row[Any]]:
@@ -97,25 +98,25 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
                 result = connection.execute(statement, values)
                 return result.all() if result.returns_rows else []
             finally:
-                held.clear()
+                done.set()
                 if given_up:  # a cancel may be on its way
                     connection.invalidate()
 
-    def cut() -> None:
-        with suppress(psycopg.Error, OSError):  # of a connection that has ended
-            for driver in held:
-                with fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
-                    with suppress(psycopg.Error):
-                        driver.cancel_safe(timeout=1)
-                    end.shutdown(SHUT_RDWR)
+    def cut(driver: Any) -> None:
+        with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
+            with suppress(psycopg.Error):
+                for _ in range(10):  # PgBouncer drops the cancel of what it has queued
+                    driver.cancel_safe(timeout=1)
+                    done.wait(0.1)
+            end.shutdown(SHUT_RDWR)
 
     try:
         async with asyncio.timeout(TIMEOUT):
             return await asyncio.get_running_loop().run_in_executor(threads, execute)
     except (TimeoutError, asyncio.CancelledError):
         given_up = True
-        if held and not is_sqlite:
-            threading.Thread(target=cut).start()
+        if held and not done.is_set() and not is_sqlite:
+            threading.Thread(target=cut, args=held).start()
         raise
 
 
@@ -158,7 +159,7 @@ def create_tables() -> None:
     except (exc.SQLAlchemyError, AttributeError, TypeError, ValueError) as error:
         why = reason(error)
         # libpq refuses an option with the same error as a server that is away.
-        away = isinstance(error, exc.OperationalError) and "bad: invalid" not in why
+        away = isinstance(error, exc.OperationalError) and "invalid" not in why
         stop(1 if away else 3, f"NEON_DATABASE_URL: the database cannot be used: {why}")
     place = url.database if is_sqlite else f"{driver.info.dbname} on {driver.info.host}"
     logger.info(f"Using {engine.name} database {place}")

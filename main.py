@@ -109,10 +109,9 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
 async def database_error(request: Request, error: Exception) -> JSONResponse:
     """Answer 503 when the database is away, 500 when it refuses; the log says why."""
     logger.error("Database error: %s", reason(error))
-    if isinstance(error, exc.OperationalError | exc.TimeoutError | TimeoutError):
-        answer = {"detail": "Database unavailable"}
-        return JSONResponse(answer, 503, {"Retry-After": "5"})
-    return await server_error(request, error)
+    if not isinstance(error, exc.OperationalError | exc.TimeoutError | TimeoutError):
+        return await server_error(request, error)
+    return JSONResponse({"detail": "Database unavailable"}, 503, {"Retry-After": "5"})
 
 
 @app.exception_handler(Exception)
