@@ -105,7 +105,7 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     def cut(driver: Any) -> None:
         with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
             with suppress(psycopg.Error):
-                for _ in range(10):  # PgBouncer drops the cancel of what it has queued
+                for _ in range(20):  # PgBouncer drops the cancel of what it has queued
                     driver.cancel_safe(timeout=1)
                     done.wait(0.1)
             end.shutdown(SHUT_RDWR)
