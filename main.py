@@ -1,4 +1,4 @@
-"""The app: its statements, its five endpoints, and its error answers. No tables here."""
+"""The app: its statements, its endpoints, and its error answers. No tables here."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

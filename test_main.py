@@ -280,7 +280,8 @@ values. A LEFT JOIN takes the table from a subquery that does.\n{sql}""")
 
 @pytest.fixture(scope="session", autouse=True)
 def server() -> Iterator[uvicorn.Server]:
-    config = uvicorn.Config(main.app, port=0, log_config=None, date_header=False)
+    options: Any = {"port": 0, "log_config": None, "timeout_keep_alive": 60}
+    config = uvicorn.Config(main.app, date_header=False, **options)
     server, told = uvicorn.Server(config), sys.set_coroutine_origin_tracking_depth
     sys.unraisablehook = lambda what: faults.append(str(what.exc_value))
     with ThreadPoolExecutor(1, "server", told, (1,)) as pool:  # who forgot an await
@@ -465,6 +466,8 @@ def test_every_route_to_a_resource_names_the_user() -> None:
         last = path.rstrip("/").rpartition("/")[2]
         if last.startswith("{") or last in OWNER_COLUMN:
             assert "{user_id}" in path, f"{path} does not name the user of it"
+    for table in {*SQLModel.metadata.tables} - {"users"}:
+        assert table in OWNER_COLUMN, f"No audit of {table}: no foreign key to users.id"
 
 
 @every_operation
@@ -759,6 +762,7 @@ def test_a_statement_without_an_answer_is_given_up_whole(monkeypatch: Any) -> No
             for answer in pool.map(lambda call: alice.asks(*call, json=title), late):
                 assert_unavailable(answer)
         assert {*bob.together([("GET", bob.todos, {})] * 20)} == {200}
+        wait_for(lambda: engine.pool.checkedout() == 0)  # the last has been cancelled
     assert f"Database error: {reason}\n" in log.getvalue()
     assert alice.asks("PATCH", one, json={"description": "on time"}).is_success
     assert MARKER not in log.getvalue() + str(alice.lists())
