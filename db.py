@@ -7,6 +7,7 @@ import re
 import selectors
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -36,13 +37,11 @@ def database_url() -> URL:
     """Read NEON_DATABASE_URL from the environment or .env; without it, SQLite."""
     # What these errors say may quote the password.
     with suppress(exc.ArgumentError, OSError, ValueError):
-        file = find_dotenv()
-        load_dotenv(file, encoding="utf-8-sig")  # PowerShell's > writes UTF-16
+        load_dotenv(encoding="utf-8-sig")  # PowerShell's > writes UTF-16
         raw = os.environ.get("NEON_DATABASE_URL", "sqlite:///./todos.db")
         if "NEON_DATABASE_URL" not in os.environ:
-            why = ", not even in .env" if file else ""
-            unset = f"NEON_DATABASE_URL is not set{why}: using SQLite in ./todos.db"
-            logger.warning(unset)
+            why = ", not even in .env" if find_dotenv() else ""
+            logger.warning(f"NEON_DATABASE_URL is not set{why}: using ./todos.db")
         url = make_url(raw)
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
@@ -105,9 +104,10 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     def cut(driver: Any) -> None:
         with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
             with suppress(psycopg.Error):
-                for _ in range(20):  # PgBouncer drops the cancel of what it has queued
+                until = time.monotonic() + 1
+                # Again and again: PgBouncer drops the cancel of what it has queued.
+                while not done.wait(0.05) and time.monotonic() < until:
                     driver.cancel_safe(timeout=1)
-                    done.wait(0.1)
             end.shutdown(SHUT_RDWR)
 
     try:

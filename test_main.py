@@ -903,7 +903,7 @@ def test_a_start_that_cannot_succeed_ends_with_one_sentence() -> None:
 
 
 def test_the_log_of_a_start_says_which_database_is_in_use() -> None:
-    unset, using = "NEON_DATABASE_URL is not set", "using SQLite in ./todos.db\n"
+    unset, using = "NEON_DATABASE_URL is not set", "using ./todos.db\n"
     default, dotenv = "Using sqlite database ./todos.db\n", FOLDER / ".env"
     assert start(None) == (None, f"{unset}: {using}{default}")
     dotenv.write_text("OTHER=1")
