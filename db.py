@@ -104,9 +104,9 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     def cut(driver: Any) -> None:
         with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
             with suppress(psycopg.Error):
-                until = time.monotonic() + 1
+                until = time.monotonic() + 2
                 # Again and again: PgBouncer drops the cancel of what it has queued.
-                while not done.wait(0.05) and time.monotonic() < until:
+                while not done.wait(0.1) and time.monotonic() < until:
                     driver.cancel_safe(timeout=1)
             end.shutdown(SHUT_RDWR)
 
