@@ -35,8 +35,7 @@ def stop(code: int, message: str) -> NoReturn:
 
 def database_url() -> URL:
     """Read NEON_DATABASE_URL from the environment or .env; without it, SQLite."""
-    # What these errors say may quote the password.
-    with suppress(exc.ArgumentError, OSError, ValueError):
+    with suppress(exc.ArgumentError, OSError, ValueError):  # may quote the password
         load_dotenv(encoding="utf-8-sig")  # PowerShell's > writes UTF-16
         raw = os.environ.get("NEON_DATABASE_URL", "sqlite:///./todos.db")
         if "NEON_DATABASE_URL" not in os.environ:
@@ -105,9 +104,10 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
         with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
             with suppress(psycopg.Error):
                 until = time.monotonic() + 2
-                # Again and again: PgBouncer drops the cancel of what it has queued.
-                while not done.wait(0.1) and time.monotonic() < until:
+                while True:  # PgBouncer drops the cancel of what it has queued
                     driver.cancel_safe(timeout=1)
+                    if time.monotonic() > until or done.wait(0.1):
+                        break
             end.shutdown(SHUT_RDWR)
 
     try:
