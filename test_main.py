@@ -65,7 +65,7 @@ OPERATIONS = {operation[2]["operationId"]: operation for operation in CALLS}
 every_operation = pytest.mark.parametrize("name", OPERATIONS)
 MARKER = "Zq9xMarker"  # sent in bad input, and never to come back
 
-# --- Who asks ------------------------------------------------------------------------
+# --- Who asks, and what the database sees --------------------------------------------
 
 http = Client(headers={"Content-Type": "application/json"}, timeout=20)
 asking: list[str] = []  # the ids of the users whose requests are under way
@@ -88,14 +88,16 @@ class User(Auth):  # which signs nothing before auth_flow is defined
         try:
             yield
         except TransportError as error:  # it hangs up, or never answers
-            faults.append(repr(error))
+            raise AssertionError("\n".join([*faults[:3], repr(error)])) from None
         finally:
             asking.remove(self.id)
         assert fails or not faults, "\n".join(faults[:3])
 
     def asks(self, method: str, url: str, fails: bool = False, **more: Any) -> Any:
         with self.asking(fails):
-            return http.request(method, url, auth=self, **more)
+            answer = http.request(method, url, auth=self, **more)
+            wait_for(lambda: faults or answer.status_code < 500)  # the log comes later
+            return answer
 
     def together(self, calls: list[dict[str, Any]]) -> set[int]:
         """Make all calls at once, each three times by a client of its own."""
@@ -128,13 +130,10 @@ def note(record: logging.LogRecord) -> bool:
 
 logger.addFilter(note)
 
-# --- What the database sees ----------------------------------------------------------
-
 wire = (FOLDER / "wire").open("a", 1)  # a line a statement or message
 opened: list[Any] = []  # the driver's connections
-KEYS = [key for t in SQLModel.metadata.tables.values() for key in t.foreign_keys]
-OWNERS = [key.parent for key in KEYS if key.target_fullname == "users.id"]
-OWNER_COLUMN = {column.table.name: column.name for column in OWNERS}
+FKS = [key for t in SQLModel.metadata.tables.values() for key in t.foreign_keys]
+OWNER = {k.parent.table.name: k.parent.name for k in FKS if str(k.column) == "users.id"}
 
 
 @sa.event.listens_for(db.autocommit, "connect")
@@ -166,12 +165,12 @@ def round_trips(request: Callable[..., object], *given: str, **more: Any) -> int
 def note_use(what: Any, compiler: Any, **how: Any) -> Any:
     """Note each use of a table, what its WHERE compares the owner to, and all text."""
     name, bound = getattr(what, "name", ""), []
-    if name in OWNER_COLUMN:
+    if name in OWNER:
         alias, part = how.get("enclosing_alias"), compiler.stack[-1]["selectable"]
         use = alias if alias is not None and alias.element is what else what
         ands: Any = sa.and_(part.whereclause, part.whereclause)  # as one flat list
         equal = [e for e in ands.clauses if getattr(e, "operator", None) is eq]
-        bound = [e.right for e in equal if e.left in {use.c[OWNER_COLUMN[name]]}]
+        bound = [e.right for e in equal if e.left in {use.c[OWNER[name]]}]
         bound *= not any(getattr(e, "is_literal", False) for e in ands.clauses)  # text
     vars(compiler).setdefault("uses", []).append((name, bound))
     return getattr(compiler, f"visit_{what.__visit_name__}")(what, **how)
@@ -179,7 +178,7 @@ def note_use(what: Any, compiler: Any, **how: Any) -> Any:
 
 def is_open(table: str, sql: str, made: Any, values: Any) -> bool:
     """Tell whether a statement uses a user-owned table without naming the user."""
-    owner, new = OWNER_COLUMN[table], getattr(made, "statement", None)
+    owner, new = OWNER[table], getattr(made, "statement", None)
 
     def is_user(value: Any) -> bool:
         if isinstance(value, sa.BindParameter):
@@ -203,7 +202,7 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
     if asyncio._get_running_loop():
         faults.append("A statement blocks the event loop: write await run(...).")
     for values in getattr(context, "compiled_parameters", [{}]) if asking else ():
-        for table, owner in OWNER_COLUMN.items():
+        for table, owner in OWNER.items():
             if is_open(table, sql, context.compiled, values):
                 faults.append(f"""A statement leaves {table} open to other users.
 For each use of it write {table}.{owner} == the user, as of_user does: by AND alone, in
@@ -244,7 +243,7 @@ PLAIN: dict[str, Any] = {"integer": 1, "number": 1.0, "boolean": True, "string":
 
 def fill(name: str, schema: dict[str, Any], ids: dict[str, str]) -> Any:
     """Return a value that a schema of the document allows; an id where it wants one."""
-    schema = schema.get("anyOf", [schema])[0]
+    schema = schema.get("anyOf", [{}])[0] | schema
     match SCHEMAS.get(schema.get("$ref", "/").rpartition("/")[2], schema):
         case {"format": "uuid"}:
             return ids.get(name, str(uuid4()))
@@ -314,7 +313,8 @@ def test_an_index_serves_the_list() -> None:
             connection.exec_driver_sql(f"SET LOCAL enable_{scan} = off")
         explain = f"EXPLAIN {'QUERY PLAN ' * db.is_sqlite}{sql}"
         plan = str(connection.exec_driver_sql(explain).all())
-    assert "ix_todos_user_id" in plan and not re.search("Sort|TEMP B-TREE", plan)
+    assert re.search(r"(Cond:|_user_id) \(user_id ?=", plan)
+    assert not re.search("Sort|TEMP", plan)
 
 
 @every_operation
@@ -380,10 +380,10 @@ def test_delete_removes_the_todo_for_good(alice: User) -> None:
 def test_every_route_to_a_resource_names_the_user() -> None:
     for path in (route.path for route in ROUTES):
         last = path.rstrip("/").rpartition("/")[2]
-        if last.startswith("{") or last in OWNER_COLUMN:
+        if last.startswith("{") or last in OWNER:
             assert "{user_id}" in path, f"{path} does not name the user of it"
     for table in {*SQLModel.metadata.tables} - {"users"}:
-        assert table in OWNER_COLUMN, f"No audit of {table}: no foreign key to users.id"
+        assert table in OWNER, f"No audit of {table}: no foreign key to users.id"
 
 
 @every_operation
@@ -402,9 +402,9 @@ def test_no_operation_shows_or_changes_anything_of_another_user(name: str) -> No
             assert word not in answer.text + str(answer.headers), f"{name} shows {word}"
         if OPERATIONS[name][1].count("{") > 1:  # the same as for what does not exist
             nothing = attacker.asks(**call(name, own, whole))
-            assert (answer.text, answer.headers) == (nothing.text, nothing.headers)
-            detail = assert_clean(answer, 404)
-            assert detail == "Todo not found" or "/todos/" not in str(answer.url)
+            same = (404, nothing.text, nothing.headers)
+            assert (answer.status_code, answer.text, answer.headers) == same
+            assert "Todo not found" in answer.text or "/todos/" not in str(answer.url)
     assert before == [alice.asks(**read).text for read in reads], f"{name} changes it"
     with alice.asking():  # the path alone names the user until there is authentication
         assert mallory.asks(**call(name, ids)).is_success
@@ -433,6 +433,7 @@ def test_the_audit_refuses_what_leaves_a_table_open(alice: User) -> None:
         with user.asking(fails=True), suppress(PermissionError):
             execute(each)
         assert bool(faults) == (user is not alice or each in bad), each
+    assert_clean(User().asks("GET", alice.todos, fails=True), 500)
 
 
 # --- Few round trips, and many clients at once: FR-007 -------------------------------
@@ -460,8 +461,7 @@ def test_a_hundred_clients_at_once_are_all_answered(alice: User, name: str) -> N
     ids = belongings(alice)
     row = {"title": "x", "description": "x", "user_id": UUID(alice.id)}
     execute(insert(models.Todo).values([row] * 99))
-    statuses = alice.together([call(name, ids)] * 100)
-    assert statuses <= {200, 201, 204, 404}, f"{name} answered {statuses}"
+    assert alice.together([call(name, ids)] * 100) <= {200, 201, 204, 404}
 
 
 def test_no_more_connections_or_threads_than_the_pool_has(alice: User) -> None:
@@ -537,10 +537,9 @@ def test_bad_bodies_are_refused_and_change_nothing(alice: User) -> None:
 
 def test_errors_name_the_field_and_the_rule(alice: User) -> None:
     answer = alice.asks("POST", alice.todos, json={"title": " ", "x": 1, "y": 2})
-    blank, extra = assert_clean(answer, 422)
+    blank, _ = assert_clean(answer, 422)  # one for all unknown fields
     assert [*blank.values()][:2] == ["string_pattern_mismatch", ["body", "title"]]
     assert blank["msg"] == "String is blank, or has a character that is not allowed"
-    assert [*extra.values()][:2] == ["extra_forbidden", ["body"]]
 
 
 def test_wrong_ids_paths_and_methods_are_errors_in_json(alice: User) -> None:
@@ -674,12 +673,13 @@ def test_a_database_that_refuses_connections_is_503_until_it_is_back() -> None:
 
 def test_a_fault_of_our_own_is_500_in_json_and_one_line_without_a_todo() -> None:
     alice, earlier = User(), len(log.getvalue())
-    title, index = f"{MARKER} {alice.id}", f"x{UUID(alice.id).hex}"
-    only = f"ON todos (title) WHERE title = '{title}'"
-    execute(sa.text(f"CREATE UNIQUE INDEX {index} {only}"))
+    title, id = f"{MARKER} {alice.id}", UUID(alice.id).hex
+    execute(
+        sa.text(f"CREATE UNIQUE INDEX i{id} ON todos (title) WHERE title = '{title}'")
+    )
     alice.creates(title=title)
     assert_clean(alice.asks("POST", alice.todos, True, json={"title": title}), 500)
-    execute(sa.text(f"DROP INDEX {index}"))
+    execute(sa.text(f"DROP INDEX i{id}"))
     line = log.getvalue()[earlier:]
     assert re.fullmatch("(?i)database error: .*unique.*\n", line) and MARKER not in line
 
@@ -715,10 +715,9 @@ def start(url: str | None) -> str:
 def test_a_start_that_cannot_succeed_ends_with_one_sentence() -> None:
     (FOLDER / "corrupt.db").write_text("no database, hunter2")
     sqlite3.connect(FOLDER / "old.db").execute("CREATE TABLE todos (id)")
-    starts = STARTS.replace("~", "me:hunter2@127.0.0.1")
-    for code, words, urls in re.findall("(.) (.*?): (.*)", starts):
+    for code, words, urls in re.findall("(.) (.*?): (.*)", STARTS):
         for url in urls.split("|"):
-            said = start(url.strip())
+            said = start(url.strip().replace("~", "me:hunter2@127.0.0.1"))
             assert re.fullmatch(f"{code} NEON_DATABASE_URL.*{words}.*\n", said), url
             assert "ter2" not in said, "shows the end of the password"
     command = [sys.executable, "-m", "uvicorn", "main:app", "--port", "0"]
