@@ -473,7 +473,7 @@ def test_no_more_connections_or_threads_than_the_pool_has(alice: User) -> None:
             held.enter_context(engine.connect())
         assert alice.together([{"method": "GET", "url": alice.todos}] * 100) == {200}
     assert len(opened) == len(db.threads._threads) == engine.pool.size() == db.POOL_SIZE
-    assert engine.pool.timeout() == db.TIMEOUT
+    assert engine.pool.timeout() == db.TIMEOUT and engine.hide_parameters
 
 
 def test_twenty_first_todos_of_one_user_at_once(alice: User) -> None:
