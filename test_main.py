@@ -66,9 +66,9 @@ MARKER = "Zq9xMarker"  # sent in bad input, and never to come back
 
 # --- Who asks, and what the database sees --------------------------------------------
 
-HEADERS = {"Content-Type": "application/json", "Connection": "close"}  # as a 500 does
-http = Client(headers=HEADERS, timeout=20)
-config = uvicorn.Config(main.app, port=0, log_config=None, timeout_keep_alive=60)
+HEADERS = {"Content-Type": "application/json", "Connection": "close"}
+http = Client(headers=HEADERS, timeout=20)  # uvicorn closes after an exception, anyhow
+config = uvicorn.Config(main.app, port=0, log_config=None, date_header=False)
 server = uvicorn.Server(config)
 asking: list[str] = []  # the ids of the users whose requests are under way
 faults: list[str] = []  # what went wrong in the service since the last request
