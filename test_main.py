@@ -616,7 +616,7 @@ def test_a_statement_without_an_answer_is_given_up_whole(monkeypatch: Any) -> No
     if not db.is_sqlite:
         monkeypatch.setattr(db, "TIMEOUT", 1)
         crowd, reason, lock = 25, "no answer in 1 s", "LOCK TABLE todos IN SHARE MODE"
-        deaf = "BEGIN PERFORM pg_sleep(1); EXCEPTION WHEN query_canceled THEN END;"
+        deaf = "BEGIN PERFORM pg_sleep(3); EXCEPTION WHEN query_canceled THEN END;"
         with pytest.raises(TimeoutError):
             execute(sa.text(f"DO $$ BEGIN FOR n IN 1..60 LOOP {deaf} END LOOP; END $$"))
     with engine.connect() as holder, ThreadPoolExecutor(crowd) as pool:
