@@ -206,9 +206,9 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
         for table, owner in OWNER.items():
             if is_open(table, sql, context.compiled, values):
                 faults.append(f"""A statement leaves {table} open to other users.
-For each use of it write {table}.{owner} == the user, as of_user does: by AND alone, in
-the WHERE of the same select, update or delete; in an insert, in the values of each row,
-without SELECT and DO UPDATE; in no text. An outer join takes a subquery.\n{sql}""")
+For each use write {table}.{owner} == the user, as of_user does: by AND alone, in the
+WHERE of its own select, update or delete, or in the values of each row of an insert.
+SQL as text, from_select and DO UPDATE are refused; outer-join a subquery.\n{sql}""")
                 raise PermissionError(f"{table} is open")
 
 
