@@ -133,7 +133,7 @@ logger.addFilter(note)
 
 wire = (FOLDER / "wire").open("a", 1)  # a line a statement or message
 opened: list[Any] = []  # the driver's connections
-FKS = [key for t in SQLModel.metadata.tables.values() for key in t.foreign_keys]
+FKS = [k for t in SQLModel.metadata.sorted_tables for c in t.c for k in c.foreign_keys]
 OWNER = {k.parent.table.name: k.parent.name for k in FKS if str(k.column) == "users.id"}
 
 
