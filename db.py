@@ -1,4 +1,4 @@
-"""The engine, `run`, and what is done at the start and the end. No statements."""
+"""`run` for one statement, the engine, the start and the end. No statements."""
 
 import asyncio
 import logging
@@ -11,172 +11,272 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from socket import AF_INET, SHUT_RDWR, SOCK_STREAM, fromfd
-from typing import Any, NoReturn
+from contextvars import ContextVar
+from typing import Any
 
 import psycopg
 from dotenv import find_dotenv, load_dotenv
-from sqlalchemy import URL, Executable, Row, event, exc, inspect, make_url
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Executable, Row, event, exc, inspect
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlmodel import SQLModel, create_engine
 
 POOL_SIZE = 10  # connections a process, and as many threads
-TIMEOUT = 10  # seconds until a database that does not answer is given up
-GONE = (psycopg.Error, OSError)  # what a connection raises that has ended
+TIMEOUT = 10  # seconds until a statement without an answer is given up
+CANCEL_TIMEOUT = 2  # seconds more to tell the server so
 
 # uvicorn shows what is logged to its own loggers only.
 logger = logging.getLogger("uvicorn.error")
 
-
-def stop(code: int, message: str) -> NoReturn:
-    """End the start. After code 1 uvicorn starts a worker again, after 3 it does not."""
-    logger.critical(message)
-    raise SystemExit(code)
+threads = ThreadPoolExecutor(POOL_SIZE, "database")
+# Set by `run` for its thread. In other threads each statement has TIMEOUT.
+deadline: ContextVar[float] = ContextVar("deadline")  # by time.monotonic()
 
 
-def database_url() -> URL:
-    """Read NEON_DATABASE_URL from the environment or .env; without it, SQLite."""
-    with suppress(exc.ArgumentError, OSError, ValueError):  # may quote the password
-        load_dotenv(encoding="utf-8-sig")  # PowerShell's > writes UTF-16
-        raw = os.environ.get("NEON_DATABASE_URL", "sqlite:///./todos.db")
-        if "NEON_DATABASE_URL" not in os.environ:
-            why = ", not even in .env" if find_dotenv() else ""
-            logger.warning(f"NEON_DATABASE_URL is not set{why}: using ./todos.db")
-        url = make_url(raw)
-        if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+psycopg")
-        # Behind a second @ stands the end of a password that holds the first.
-        named = url.database and ":memory:" not in url.database and raw.count("@") < 2
-        if named and url.drivername in ("sqlite", "postgresql+psycopg"):
-            url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
-            return url
-    wanted = "postgresql://user:password@host/database or sqlite:///file"
-    stop(3, f"NEON_DATABASE_URL must be {wanted}, with %40 for @, and .env in UTF-8")
+async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
+    """Run one statement as a transaction of its own, and return its rows.
+
+    The statement is given up after TIMEOUT, whatever it waits for: a thread, a
+    connection or the answer. That raises SQLAlchemy's OperationalError or
+    TimeoutError, as does a database that is away: nothing is carried out then.
+    """
+    give_up_at = time.monotonic() + TIMEOUT
+
+    def execute() -> Sequence[Row[Any]]:
+        if time.monotonic() > give_up_at:
+            raise exc.TimeoutError(f"no thread in {TIMEOUT} s")
+        deadline.set(give_up_at)
+        with autocommit.connect() as connection:
+            result = connection.execute(statement, values)
+            return result.all() if result.returns_rows else []
+
+    # For what no driver bounds: a host with several addresses that are deaf.
+    # SQLite bounds everything, but may write after it has waited for a lock.
+    limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(limit):
+            return await loop.run_in_executor(threads, execute)
+    except TimeoutError:
+        raise exc.TimeoutError(f"no connection in {limit} s") from None
 
 
-url = database_url()
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that gives up a statement, and itself, at the deadline."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
+        """Send what there is to send and wait for the answer, until the deadline.
+
+        After the deadline nothing is sent. Raises psycopg.OperationalError.
+        """
+        now = time.monotonic()
+        left = deadline.get(now + TIMEOUT) - now
+        if left > 0:
+            try:
+                return super().wait(gen, interval, left)
+            except psycopg.OperationalError:
+                if self.info.transaction_status != TransactionStatus.ACTIVE:
+                    raise  # the connection was lost while time was left
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=CANCEL_TIMEOUT)
+        # At once: PgBouncer drops the cancel of a statement that it has queued,
+        # and would begin the statement while the connection lasts.
+        self.close()
+        raise psycopg.OperationalError(f"no answer in {TIMEOUT} s")
+
+
+class StartError(Exception):
+    """Why the service cannot start, in one sentence.
+
+    After exit code 1 `uvicorn --workers` starts a worker again, after 3 it ends.
+    """
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def read_url() -> URL:
+    """Return the URL in NEON_DATABASE_URL, which may stand in .env.
+
+    Raises ArgumentError, OSError or ValueError, which may quote the password.
+    """
+    load_dotenv(encoding="utf-8-sig")  # Windows may write a byte order mark
+    raw = os.environ.get("NEON_DATABASE_URL")
+    if raw is None:
+        where = ", not even in .env" if find_dotenv() else ""
+        logger.warning(f"NEON_DATABASE_URL is not set{where}: using ./todos.db")
+        raw = "sqlite:///./todos.db"
+    if raw.count("@") > 1:  # the end of the password would be logged as the host
+        raise ValueError("an @ in the password")
+    url = make_url(raw)
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise ValueError("another kind of database")
+    if not url.database or ":memory:" in url.database:
+        raise ValueError("no name of a database")
+    url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
+    return url
+
+
+try:
+    url = read_url()
+except (exc.ArgumentError, OSError, ValueError):
+    logger.critical(
+        "NEON_DATABASE_URL must be postgresql://user:password@host/database "
+        "or sqlite:///file, with %40 for @, and .env in UTF-8"
+    )
+    raise SystemExit(3) from None
+
 is_sqlite = url.drivername == "sqlite"
 postgresql_args = {
     "client_encoding": "utf8",  # whatever the URL or the database says
-    "prepare_threshold": None,  # PgBouncer before 1.22 loses prepared statements
+    "prepare_threshold": None,  # PgBouncer < 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    "tcp_user_timeout": TIMEOUT * 1000,  # else Linux waits a quarter of an hour
+    "tcp_user_timeout": TIMEOUT * 1000,  # Linux waits a quarter of an hour
 }
-# For single statements: each is its own transaction, with no BEGIN and COMMIT around it.
-# The pool's own setting, since one that `engine` derives costs a tenth of a retrieve.
+# How moments are written, whatever the database says. libpq reads these two
+# variables and PgBouncer passes them on, which it does not do for `options`.
+os.environ["PGDATESTYLE"] = "ISO"
+os.environ["PGTZ"] = "UTC"
+
+# `autocommit` and `engine` are one pool, seen in two ways.
+# For one statement, a transaction of its own without BEGIN and COMMIT:
 autocommit = create_engine(
     url,
+    # As an execution option, like below, it would cost a tenth of a retrieve.
     isolation_level="AUTOCOMMIT",
+    skip_autocommit_rollback=True,
     pool_size=POOL_SIZE,
     max_overflow=0,
     pool_timeout=TIMEOUT,
     hide_parameters=True,
     connect_args={} if is_sqlite else postgresql_args,
 )
-# For several statements in one transaction: `with engine.begin()` in a plain def endpoint.
-default = "SERIALIZABLE" if is_sqlite else "READ COMMITTED"
-engine = autocommit.execution_options(isolation_level=default)
-threads = ThreadPoolExecutor(POOL_SIZE, "database")  # none waits for a connection
+# For several, `with engine.begin() as connection:` in a plain def endpoint:
+engine = autocommit.execution_options(
+    isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
+)
 
 
-async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
-    """Run one statement in a worker thread, as a transaction of its own.
-
-    Raises SQLAlchemy's errors, and TimeoutError when it is given up after TIMEOUT.
-    """
-    held: list[Any] = []  # the driver's connection that the statement is on
-    done = threading.Event()
-    given_up = False
-
-    def execute() -> Sequence[Row[Any]]:
-        with autocommit.connect() as connection:
-            held.append(connection.connection.driver_connection)
-            try:
-                if given_up:
-                    raise TimeoutError
-                result = connection.execute(statement, values)
-                return result.all() if result.returns_rows else []
-            finally:
-                done.set()
-                if given_up:  # a cancel may be on its way
-                    connection.invalidate()
-
-    def cut(driver: Any) -> None:
-        with suppress(*GONE), fromfd(driver.fileno(), AF_INET, SOCK_STREAM) as end:
-            with suppress(psycopg.Error):
-                until = time.monotonic() + 2
-                while True:  # PgBouncer drops the cancel of what it has queued
-                    driver.cancel_safe(timeout=1)
-                    if time.monotonic() > until or done.wait(0.1):
-                        break
-            end.shutdown(SHUT_RDWR)
-
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            return await asyncio.get_running_loop().run_in_executor(threads, execute)
-    except (TimeoutError, asyncio.CancelledError):
-        given_up = True
-        if held and not done.is_set() and not is_sqlite:
-            threading.Thread(target=cut, args=held).start()
-        raise
-
-
-def on_connect(connection: Any, _: Any) -> None:
+def set_pragmas(connection: Any, _: Any) -> None:
     """Make SQLite enforce foreign keys, and let it read while it writes."""
     connection.execute("PRAGMA foreign_keys = ON")
-    # Two processes that change a file to WAL at once both fail; the mode is the file's.
+    # The mode is the file's. Two processes that set it at once both fail.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-def on_checkout(connection: Any, record: Any, _: Any) -> None:
-    """Replace a connection that the server has closed: Neon does after five idle minutes."""
-    # Only then has an idle one something to read. No round trip, unlike a ping.
-    if "used" in record.info:  # SQLAlchemy gives up where a new one is refused as well
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection.fileno(), selectors.EVENT_READ)
-            if selector.select(0):
-                raise exc.DisconnectionError
-    record.info["used"] = True
+def open_bounded(_: Any, __: Any, args: Any, options: Any) -> BoundedConnection:
+    """Open a connection for the pool."""
+    return BoundedConnection.connect(*args, **options)
 
 
-listener = ("connect", on_connect) if is_sqlite else ("checkout", on_checkout)
-event.listen(engine, *listener)
+# epoll and kqueue need a file descriptor of their own, when none may be left.
+Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-def create_tables() -> None:
-    """Create the missing tables, one process at a time; exit if that cannot be done."""
-    lock = "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(8000)"
-    try:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if is_sqlite else lock)
-            SQLModel.metadata.create_all(connection)
-            for table in SQLModel.metadata.sorted_tables:
-                columns = inspect(connection).get_columns(table.name)
-                for name in set(table.columns.keys()) - {c["name"] for c in columns}:
-                    way_out = "run ALTER TABLE, or, for SQLite, delete the file"
-                    raise ValueError(f"{table.name} has no column {name}: {way_out}")
-            driver: Any = connection.connection.driver_connection
-    except (exc.SQLAlchemyError, AttributeError, TypeError, ValueError) as error:
-        why = reason(error)
-        # libpq refuses an option with the same error as a server that is away.
-        away = isinstance(error, exc.OperationalError) and "invalid" not in why
-        stop(1 if away else 3, f"NEON_DATABASE_URL: the database cannot be used: {why}")
-    place = url.database if is_sqlite else f"{driver.info.dbname} on {driver.info.host}"
-    logger.info(f"Using {engine.name} database {place}")
+def replace_closed(connection: Any, record: Any, _: Any) -> None:
+    """Have the pool replace a connection that the server has closed.
+
+    Neon does so after five idle minutes. Unlike a ping, this sends nothing.
+    """
+    if "used" not in record.info:  # SQLAlchemy does not replace a new one again
+        record.info["used"] = True
+        return
+    with Selector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        # An idle connection with anything to read has been closed.
+        if selector.select(0):
+            raise exc.DisconnectionError
 
 
-def reason(error: Exception) -> str:
-    """Say in one line what failed, without the server's address and without a value."""
-    words = str(getattr(error, "orig", error)) or f"no answer in {TIMEOUT} s"
-    if isinstance(error, exc.DataError):  # whose words quote the value
-        words = type(error.orig).__name__
-    # connection to server at "10.0.0.1", port 5432 failed: Connection refused
-    address = r"^(connection .* failed|failed to resolve .*'): "
-    return re.sub(address, "", words.splitlines()[0])
+def keep_the_others(context: Any) -> None:
+    """Lose one connection and not the whole pool; `replace_closed` sees to it."""
+    context.invalidate_pool_on_disconnect = False
+
+
+if is_sqlite:
+    event.listen(engine, "connect", set_pragmas)
+else:
+    event.listen(engine, "do_connect", open_bounded)
+    event.listen(engine, "checkout", replace_closed)
+    event.listen(engine, "handle_error", keep_the_others)
 
 
 @asynccontextmanager
 async def lifespan(_: object) -> AsyncIterator[None]:
-    """Close the connections at the end."""
+    """Create the tables at the start, close the connections at the end."""
+    try:
+        create_tables()
+    except StartError as error:
+        logger.critical(error)
+        # Of an exception Starlette logs the traceback, and uvicorn makes code 3.
+        # TestClient wants it: it runs the app in a thread of its own.
+        if threading.current_thread() is threading.main_thread():
+            os._exit(error.exit_code)
+        raise
     yield
     engine.dispose()
+
+
+START_LOCK = 8000  # a number that nothing else locks in this database
+
+
+def create_tables() -> None:
+    """Create the missing tables, one process at a time. Raises StartError."""
+    try:
+        with engine.begin() as connection:
+            if is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                place = url.database
+            else:
+                lock = f"SELECT pg_advisory_xact_lock({START_LOCK})"
+                connection.exec_driver_sql(lock)
+                check_encoding(connection)
+                driver: Any = connection.connection.driver_connection
+                place = f"{driver.info.dbname} on {driver.info.host}"
+            SQLModel.metadata.create_all(connection)
+            check_columns(connection)
+    except (exc.SQLAlchemyError, AttributeError, TypeError, ValueError) as error:
+        # The last three are psycopg's, for a malformed host or option.
+        why = reason(error)
+        code = 1 if isinstance(error, exc.OperationalError) else 3
+        if "invalid" in why:  # libpq's, for the value of an option
+            code = 3
+        raise StartError(f"NEON_DATABASE_URL: cannot be used: {why}", code) from None
+    logger.info(f"Using {engine.name} database {place}")
+
+
+def check_encoding(connection: Connection) -> None:
+    """Raise StartError if the database cannot store every character."""
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        sentence = f"NEON_DATABASE_URL: its encoding is {encoding}, not UTF8"
+        raise StartError(sentence, 3)
+
+
+def check_columns(connection: Connection) -> None:
+    """Raise StartError if a table that was there before lacks a column."""
+    for table in SQLModel.metadata.sorted_tables:
+        found = inspect(connection).get_columns(table.name)
+        names = [column["name"] for column in found]
+        for column in table.columns:
+            if column.name not in names:
+                missing = f"{table.name} has no column {column.name}"
+                way_out = "run ALTER TABLE, or, for SQLite, delete the file"
+                raise StartError(f"NEON_DATABASE_URL: {missing}: {way_out}", 3)
+
+
+def reason(error: Exception) -> str:
+    """Say in one line what failed, without the server's address or a value."""
+    if isinstance(error, exc.DataError):
+        return type(error.orig).__name__  # its words quote the value
+    words = str(error)
+    if isinstance(error, exc.DBAPIError):
+        words = str(error.orig)
+    first_line = words.splitlines()[0]  # PostgreSQL's DETAIL follows, with a value
+    # connection to server at "10.0.0.1", port 5432 failed: Connection refused
+    address = r"^(connection .* failed|failed to resolve .*'): "
+    return re.sub(address, "", first_line)

@@ -1,4 +1,4 @@
-"""The app: its statements, its endpoints, and its error answers. No tables here."""
+"""The app: its statements, its endpoints and its error answers. No tables."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,76 +7,98 @@ from uuid import UUID
 from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Row, exc
-from sqlalchemy.dialects.postgresql import insert  # SQLite takes ON CONFLICT as well
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import bindparam, col, delete, select, update
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from db import create_tables, lifespan, logger, reason, run
-from models import Error, Todo, TodoCreate, TodoPublic, TodoUpdate, User
+from db import lifespan, logger, reason, run
+from models import (
+    ErrorResponse,
+    Todo,
+    TodoCreate,
+    TodoPublic,
+    TodoUpdate,
+    User,
+    UserId,
+)
 
-# "owner" is the user_id of the path: a value named user_id would be one to set.
-of_user = col(Todo.user_id) == bindparam("owner")
+# The statements run on a connection and not in a session, so select(Todo) gives
+# rows and no objects. `run` is given what their conditions compare with: `owner`,
+# which is the user_id of the path, and `todo_id`.
+of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
 newest_first = (col(Todo.created_at).desc(), col(Todo.id).desc())
 
+# The insert of PostgreSQL's dialect has ON CONFLICT, which SQLite understands too.
 ADD_OWNER = insert(User).values(id=bindparam("owner")).on_conflict_do_nothing()
-ADD_TODO = insert(Todo).values(user_id=bindparam("owner")).returning(Todo)
-LIST_TODOS = select(Todo).where(of_user).order_by(*newest_first)
-READ_TODO = select(Todo).where(of_user, with_id)
-UPDATE_TODO = update(Todo).where(of_user, with_id).returning(Todo)
-DELETE_TODO = delete(Todo).where(of_user, with_id).returning(col(Todo.id))
 
-ERROR: dict[str, Any] = {"model": Error}
+ADD_TODO = insert(Todo).values(user_id=bindparam("owner")).returning(Todo)
+LIST_TODOS = select(Todo).where(of_owner).order_by(*newest_first)
+READ_TODO = select(Todo).where(of_owner, with_id)
+UPDATE_TODO = update(Todo).where(of_owner, with_id).returning(Todo)
+DELETE_TODO = delete(Todo).where(of_owner, with_id).returning(col(Todo.id))
+
+ERROR: dict[str, Any] = {"model": ErrorResponse}
 
 app = FastAPI(
     title="Todos",
     lifespan=lifespan,
-    redirect_slashes=False,  # the redirect would repeat the client's Host header
+    redirect_slashes=False,  # a redirect would repeat the client's Host header
     responses={413: ERROR, 503: ERROR},
     generate_unique_id_function=lambda route: route.name,
 )
 
 TODOS = "/users/{user_id}/todos"
 TODO = TODOS + "/{todo_id}"
+
 # openapi_examples and not examples: /docs fills in no other for a parameter.
-USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
-UserId = Annotated[UUID, Path(openapi_examples=USER)]
+A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
+UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 
 @app.post(TODOS, status_code=201, response_model=TodoPublic, responses={400: ERROR})
-async def create_todo(user_id: UserId, todo: TodoCreate, response: Response) -> Any:
+async def create_todo(
+    user_id: UserIdInPath, todo: TodoCreate, request: Request, response: Response
+) -> Any:
     """Create a todo. A user's first todo records the user."""
     await run(ADD_OWNER, owner=user_id)
-    [row] = await run(ADD_TODO, owner=user_id, **todo.model_dump())
-    response.headers["Location"] = TODO.format(user_id=user_id, todo_id=row.id)
+    statement = ADD_TODO.values(**todo.model_dump())
+    [row] = await run(statement, owner=user_id)
+    path = TODO.format(user_id=user_id, todo_id=row.id)
+    response.headers["Location"] = request.scope.get("root_path", "") + path
     return row
 
 
 @app.get(TODOS, response_model=list[TodoPublic])
-async def list_todos(user_id: UserId) -> Any:
+async def list_todos(user_id: UserIdInPath) -> Any:
     """List all of the user's todos, newest first."""
     return await run(LIST_TODOS, owner=user_id)
 
 
 @app.get(TODO, response_model=TodoPublic, responses={404: ERROR})
-async def read_todo(user_id: UserId, todo_id: UUID) -> Any:
+async def read_todo(user_id: UserIdInPath, todo_id: UUID) -> Any:
     """Read one todo."""
-    return one_or_404(await run(READ_TODO, owner=user_id, todo_id=todo_id))
+    rows = await run(READ_TODO, owner=user_id, todo_id=todo_id)
+    return one_or_404(rows)
 
 
 @app.patch(TODO, response_model=TodoPublic, responses={400: ERROR, 404: ERROR})
-async def update_todo(user_id: UserId, todo_id: UUID, changes: TodoUpdate) -> Any:
-    """Change the fields that are sent; the others stay. A null description clears it."""
-    values = changes.model_dump()  # without the MISSING ones
-    statement = UPDATE_TODO if values else READ_TODO
-    return one_or_404(await run(statement, owner=user_id, todo_id=todo_id, **values))
+async def update_todo(user_id: UserIdInPath, todo_id: UUID, changes: TodoUpdate) -> Any:
+    """Change the fields that are sent. A null description clears it."""
+    values = changes.model_dump()
+    # SQL has no UPDATE that sets nothing.
+    statement = UPDATE_TODO.values(**values) if values else READ_TODO
+    rows = await run(statement, owner=user_id, todo_id=todo_id)
+    return one_or_404(rows)
 
 
 @app.delete(TODO, status_code=204, responses={404: ERROR})
-async def delete_todo(user_id: UserId, todo_id: UUID) -> None:
+async def delete_todo(user_id: UserIdInPath, todo_id: UUID) -> None:
     """Delete one todo for good."""
-    one_or_404(await run(DELETE_TODO, owner=user_id, todo_id=todo_id))
+    rows = await run(DELETE_TODO, owner=user_id, todo_id=todo_id)
+    one_or_404(rows)
 
 
 def one_or_404(rows: Sequence[Row[Any]]) -> Row[Any]:
@@ -88,30 +110,38 @@ def one_or_404(rows: Sequence[Row[Any]]) -> Row[Any]:
 
 @app.exception_handler(RequestValidationError)
 async def invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
-    """Answer 422 without what was sent: no input, no name of an unknown field."""
+    """Answer 422 with the first ten problems, without what was sent."""
     detail = []
-    for problem in error.errors():
-        kind, loc, words = problem["type"], problem["loc"], problem["msg"]
-        loc = loc[:-1] if kind == "extra_forbidden" else loc
-        if kind == "string_pattern_mismatch":
-            words = "String is blank, or has a character that is not allowed"
-        elif kind.endswith("_parsing"):  # "a valid UUID, … found `x` at 1"
-            words = words.split(",")[0]
-        entry = {"type": kind, "loc": loc, "msg": words}
-        if entry not in detail:
-            detail.append(entry)
+    for problem in error.errors()[:10]:
+        kind = problem["type"]
+        location = problem["loc"]
+        message = problem["msg"]
+        if kind == "extra_forbidden":
+            location = location[:-1]  # without the name, which the client chose
+        if kind == "string_pattern_mismatch":  # quotes the regular expression
+            message = "String is blank, or has a character that is not allowed"
+        if kind.endswith("_parsing"):  # "..., found `x` at 1" quotes the value
+            message = message.split(",")[0]
+        detail.append({"type": kind, "loc": location, "msg": message})
     return JSONResponse({"detail": detail}, 422)
 
 
-@app.exception_handler(exc.DBAPIError)
+@app.exception_handler(exc.OperationalError)
 @app.exception_handler(exc.TimeoutError)
-@app.exception_handler(TimeoutError)
-async def database_error(request: Request, error: Exception) -> JSONResponse:
-    """Answer 503 when the database is away, 500 when it refuses; the log says why."""
+async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
+    """Answer 503; the log says why, in one line."""
     logger.error("Database error: %s", reason(error))
-    if not isinstance(error, exc.OperationalError | exc.TimeoutError | TimeoutError):
-        return await server_error(request, error)
-    return JSONResponse({"detail": "Database unavailable"}, 503, {"Retry-After": "5"})
+    answer = {"detail": "Database unavailable"}
+    return JSONResponse(answer, 503, headers={"Retry-After": "5"})
+
+
+@app.exception_handler(exc.DBAPIError)
+async def database_refused(request: Request, error: exc.DBAPIError) -> JSONResponse:
+    """Answer 500: a statement that the database refuses is this code's fault."""
+    if isinstance(error.orig, ReadOnlySqlTransaction):  # while it fails over
+        return await database_away(request, error)
+    logger.error("Database error: %s", reason(error))
+    return await server_error(request, error)
 
 
 @app.exception_handler(Exception)
@@ -120,36 +150,46 @@ async def server_error(_: Request, __: Exception) -> JSONResponse:
     return JSONResponse({"detail": "Internal server error"}, 500)
 
 
-MAX_BODY_SIZE = 64 * 1024  # bytes
+MAX_BODY_KIB = 64
 
 
 class BodyLimit:
-    """Answer 413 to a body over MAX_BODY_SIZE before anything is done with it."""
+    """Answer 413 to a body over MAX_BODY_KIB before anything is done with it.
 
-    # FastAPI's max_body_size would run a DELETE first, and answers in plain text.
+    FastAPI's own max_body_size would run a DELETE first, and answer plain text.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = bytearray(), scope["type"] == "http"
-        whole: list[Message] = [{"type": "http.request", "body": body}] if more else []
+        """Read the whole body, and hand it on as one message."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = bytearray()
+        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return  # a client that leaves in the middle of its body causes nothing
-            body += message["body"]
-            more = message["more_body"]
-            if len(body) > MAX_BODY_SIZE:
-                answer = JSONResponse({"detail": "Body is over 64 KiB"}, 413)
-                return await answer(scope, receive, send)
+                return  # the client has left, and causes nothing
+            body += message.get("body", b"")
+            if len(body) > MAX_BODY_KIB * 1024:
+                detail = f"Body is over {MAX_BODY_KIB} KiB"
+                answer = JSONResponse({"detail": detail}, 413)
+                await answer(scope, receive, send)
+                return
+            more = message.get("more_body", False)
 
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
+        body.clear()
 
-        await self.app(scope, replay, send)
+        async def receive_whole() -> Message:
+            if whole:
+                return whole.pop()
+            return await receive()
+
+        await self.app(scope, receive_whole, send)
 
 
 app.add_middleware(BodyLimit)
-# Here and not in the lifespan, where Starlette answers a failure with a traceback.
-create_tables()

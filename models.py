@@ -1,4 +1,4 @@
-"""The tables, and the shapes that the API takes and gives. No SQL and no HTTP here."""
+"""The tables, and the shapes that the API takes and gives. No SQL, no HTTP."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,13 +8,15 @@ from pydantic import MISSING, BaseModel, StrictBool, StringConstraints
 from pydantic.config import JsonDict
 from sqlmodel import Field, Index, SQLModel
 
-# PostgreSQL cannot store NUL in text. A title of blanks and control characters is blank.
-Title = Annotated[
-    str, StringConstraints(max_length=255, pattern=r"^[^\x00]*[^\x00-\x1f\s][^\x00]*$")
-]
-Description = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
-BUY_MILK: JsonDict = {"examples": [{"title": "Buy milk", "description": "Two litres"}]}
-COMPLETED: JsonDict = {"examples": [{"is_completed": True}]}
+UserId = UUID  # what a user's id is, in the tables, the shapes and the paths
+
+# PostgreSQL cannot store NUL in text. (Both rules refuse it.)
+WITHOUT_NUL = r"^[^\x00]*$"
+# At least one character that is neither blank nor a control character.
+NOT_BLANK = r"^[^\x00]*[^\x00-\x1f\s][^\x00]*$"
+
+Title = Annotated[str, StringConstraints(max_length=255, pattern=NOT_BLANK)]
+Description = Annotated[str, StringConstraints(max_length=2000, pattern=WITHOUT_NUL)]
 
 
 class User(SQLModel, table=True):
@@ -22,21 +24,36 @@ class User(SQLModel, table=True):
 
     __tablename__ = "users"
 
-    id: UUID = Field(primary_key=True)
+    id: UserId = Field(primary_key=True)
 
 
 class Todo(SQLModel, table=True):
-    """One todo of one user. The primary key serves one todo, the index a user's list."""
+    """One todo of one user."""
 
     __tablename__ = "todos"
-    __table_args__ = (Index("ix_todos_user_id", "user_id", "created_at", "id"),)
+    __table_args__ = (
+        # Serves the user's list, newest first. The primary key serves one todo.
+        Index("ix_todos_user_id", "user_id", "created_at", "id"),
+    )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     title: str = Field(max_length=255)
     description: str | None = Field(max_length=2000)
     is_completed: bool = False
+    # SQLModel's type for the column stores UTC and gives it back with the zone.
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
+
+
+# The shapes are plain pydantic models. SQLModel classes would do as well, but
+# take half as long again to validate a list of rows.
+
+BUY_MILK: JsonDict = {
+    "examples": [{"title": "Buy milk", "description": "Two litres"}],
+}
+COMPLETE: JsonDict = {
+    "examples": [{"is_completed": True}],
+}
 
 
 class TodoCreate(BaseModel, extra="forbid", json_schema_extra=BUY_MILK):
@@ -46,8 +63,11 @@ class TodoCreate(BaseModel, extra="forbid", json_schema_extra=BUY_MILK):
     description: Description | None = None
 
 
-class TodoUpdate(BaseModel, extra="forbid", json_schema_extra=COMPLETED):
-    """What a client sends to change a todo: any of the fields, and those alone change."""
+class TodoUpdate(BaseModel, extra="forbid", json_schema_extra=COMPLETE):
+    """What a client sends to change a todo: the fields that are to change.
+
+    A field that was not sent is MISSING, and `model_dump` leaves it out.
+    """
 
     title: Title | MISSING = MISSING
     description: Description | None | MISSING = MISSING
@@ -62,10 +82,10 @@ class TodoPublic(BaseModel):
     description: str | None
     is_completed: bool
     created_at: datetime
-    user_id: UUID
+    user_id: UserId
 
 
-class Error(BaseModel):
-    """Every error but 422: a sentence that repeats nothing of what was sent."""
+class ErrorResponse(BaseModel):
+    """Every error but 422: a sentence, with nothing of what was sent."""
 
     detail: str
