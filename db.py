@@ -79,6 +79,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                     raise  # the connection was lost while time was left
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=CANCEL_TIMEOUT)
+                    return super().wait(gen, interval, 0)  # it may have come
         # At once: PgBouncer drops the cancel of a statement that it has queued,
         # and would begin the statement while the connection lasts.
         self.close()
