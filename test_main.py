@@ -1107,6 +1107,9 @@ REFUSED: dict[str, sa.Executable] = {
     "condition under OR": IDS.where(sa.or_(IS_ALICES, IS_NAMED)),
     "condition in CASE": IDS.where(sa.case((IS_ALICES, True))),
     "condition beside text": ALICES_IDS.where(sa.literal_column("1 OR 1")),
+    "condition beside text in a condition": ALICES_IDS.where(
+        TODOS.c.title == sa.literal_column("'x' OR 'x' = 'x'")
+    ),
     "condition before text": ALICES_IDS.suffix_with("OR 1 = 1"),
     "condition only in ON": JOINED.select(),
     "condition on one of two": PAIRS.where(FIRST_IS_ALICES),
@@ -1132,6 +1135,8 @@ LET_THROUGH: dict[str, sa.Executable] = {
     "condition in a CTE": sa.select(ALICES_IDS.cte()),
     "condition in both of a UNION": ALICES_IDS.union(ALICES_IDS),
     "label with the table's name": ALICES_IDS.add_columns(IS_NAMED.label("todos")),
+    "number of rows": sa.select(sa.func.count()).where(IS_ALICES),
+    "search": ALICES_IDS.where(TODOS.c.title.icontains("%", autoescape=True)),
     "UPDATE": RENAME.where(IS_ALICES),
     "DELETE": sa.delete(TODOS).where(IS_ALICES),
     "INSERT of two rows": ADD.values([ALICES_ROW, ALICES_ROW]),
@@ -1201,7 +1206,7 @@ def note_fault(record: logging.LogRecord) -> bool:
             "within a def endpoint."
         )
     if error:
-        faults.append(f"{type(error).__name__}: {error}\n{lines_of_the_service(error)}")
+        faults.append(f"{type(error).__name__}: {error}\n{line_of_the_service(error)}")
     # Python 3.11 fails where two threads format a traceback at once.
     record.exc_info = None
     return True
@@ -1210,19 +1215,17 @@ def note_fault(record: logging.LogRecord) -> bool:
 log.addFilter(note_fault)
 
 
-def lines_of_the_service(error: BaseException | None = None) -> str:
-    """Name the lines of main.py that an error, or else this call, came through."""
+def line_of_the_service(error: BaseException | None = None) -> str:
+    """Name the innermost line of main.py that an error, or else this call, came by."""
     if error:
         frames = traceback.extract_tb(error.__traceback__)
     else:
         frames = traceback.extract_stack()
-    lines = [
-        f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}"
-        for frame in frames
-        if Path(frame.filename).parent == HERE
-        if Path(frame.filename).name not in ("db.py", "test_main.py")
-    ]
-    return "\n".join(lines)
+    for frame in reversed(frames):
+        file = Path(frame.filename)
+        if file.parent == HERE and file.name not in ("db.py", "test_main.py"):
+            return f"{file.name}:{frame.lineno}: {frame.line}"
+    return ""
 
 
 def note_unraisable(what: Any) -> None:
@@ -1608,11 +1611,12 @@ class Operation:
                 if "examples" in parameter:
                     schema["examples"] = parameter["examples"]
                 values[parameter["in"]][name] = fill(name, schema, ids)
+        headers = {name: str(value) for name, value in values["header"].items()}
         request: dict[str, Any] = {
             "method": self.method,
             "url": self.path.format(**values["path"]),
             "params": values["query"],
-            "headers": values["header"],
+            "headers": headers,
         }
         for media in self.document.get("requestBody", {}).get("content", {}).values():
             request["json"] = fill(self.name, media["schema"], ids)
@@ -1782,7 +1786,7 @@ does: joined by AND alone, in the WHERE of its own select, update or delete; or 
 values of each row that is inserted. SQL as text, from_select and DO UPDATE are refused
 in any case, and an outer join needs a subquery with the condition in it.
 {sql}
-{lines}"""
+{line}"""
 
 
 @sa.event.listens_for(sa.Engine, "before_cursor_execute")
@@ -1794,14 +1798,14 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
         asyncio.get_running_loop()
         faults.append(
             "The guard: a statement blocks the event loop. Write await run(...), or "
-            f"make the endpoint a plain def.\n{lines_of_the_service()}"
+            f"make the endpoint a plain def.\n{line_of_the_service()}"
         )
     for table, owner in OWNER.items():
         for values in context.compiled_parameters or [{}]:
             if is_open(table, sql, context.compiled, values):
-                lines = lines_of_the_service()
+                line = line_of_the_service()
                 faults.append(
-                    REFUSAL.format(table=table, owner=owner, sql=sql, lines=lines)
+                    REFUSAL.format(table=table, owner=owner, sql=sql, line=line)
                 )
                 raise PermissionError(f"{table} is open to other users")
 
@@ -1898,7 +1902,10 @@ def note_text(text: Any, compiler: Any, **how: Any) -> Any:
 
 @compiles(sa.ColumnClause)
 def note_column(column: Any, compiler: Any, **how: Any) -> Any:
-    """Note a column that is text of the program: literal_column."""
-    if column.is_literal:
+    """Note a column that is text of the program: literal_column.
+
+    Not a star, a word or a string, which SQLAlchemy itself writes so: count(*).
+    """
+    if column.is_literal and not re.fullmatch(r"\*|\w+|'[^']*'", column.name):
         vars(compiler).setdefault("texts", []).append(column.name)
     return compiler.visit_column(column, **how)
