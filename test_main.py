@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -974,10 +975,10 @@ def test_guard_every_table_has_an_owner() -> None:
 
 def test_guard_every_path_to_a_resource_names_the_user() -> None:
     for route in ROUTES:
-        last = str(route.path).rstrip("/").rpartition("/")[2]
-        if last.startswith("{") or last in OWNER:
-            assert "{user_id}" in str(route.path), (
-                f"The guard: {route.path} of {route.name} does not name the user. "
+        path = str(route.path)
+        if "{" in path or OWNER.keys() & path.split("/"):
+            assert "{user_id}" in path, (
+                f"The guard: {path} of {route.name} does not name the user. "
                 "Begin it with /users/{user_id}."
             )
 
@@ -987,6 +988,15 @@ def test_guard_every_operation_is_described(operation: Operation) -> None:
     assert operation.document.get("description"), (
         f"The guard: {operation.name} has no docstring."
     )
+
+
+def test_guard_every_operation_declares_its_answer(operation: Operation) -> None:
+    for status, answer in operation.document["responses"].items():
+        shapes = [media["schema"] for media in answer.get("content", {}).values()]
+        assert all(shapes), (
+            f"The guard: {operation.name} declares no shape of its {status}: give it a "
+            "response_model."
+        )
 
 
 def test_guard_every_error_is_declared_as_json(operation: Operation) -> None:
@@ -1206,7 +1216,8 @@ def note_fault(record: logging.LogRecord) -> bool:
             "within a def endpoint."
         )
     if error:
-        faults.append(f"{type(error).__name__}: {error}\n{line_of_the_service(error)}")
+        line = line_of_the_service(traceback.extract_tb(error.__traceback__))
+        faults.append(f"{type(error).__name__}: {error}\n{line}")
     # Python 3.11 fails where two threads format a traceback at once.
     record.exc_info = None
     return True
@@ -1215,17 +1226,20 @@ def note_fault(record: logging.LogRecord) -> bool:
 log.addFilter(note_fault)
 
 
-def line_of_the_service(error: BaseException | None = None) -> str:
-    """Name the innermost line of main.py that an error, or else this call, came by."""
-    if error:
-        frames = traceback.extract_tb(error.__traceback__)
-    else:
-        frames = traceback.extract_stack()
+def line_of_the_service(frames: traceback.StackSummary) -> str:
+    """Return the innermost line of main.py, or of a router, in a stack of calls."""
     for frame in reversed(frames):
         file = Path(frame.filename)
         if file.parent == HERE and file.name not in ("db.py", "test_main.py"):
             return f"{file.name}:{frame.lineno}: {frame.line}"
     return ""
+
+
+def line_of_the_event_loop() -> str:
+    """Return the line of the service that the event loop is at, if it is at one."""
+    [thread] = [each for each in threading.enumerate() if each.name == "server_0"]
+    frame = sys._current_frames()[thread.ident or 0]
+    return line_of_the_service(traceback.extract_stack(frame))
 
 
 def note_unraisable(what: Any) -> None:
@@ -1295,6 +1309,8 @@ class User(httpx.Auth):
         try:
             yield
         except httpx.TransportError as error:  # it hung up, or never answered
+            if line := line_of_the_event_loop():
+                faults.append(f"The guard: this line blocks the event loop.\n{line}")
             raise AssertionError("\n".join([*faults[:3], repr(error)])) from None
         finally:
             users_asking.remove(self.id)
@@ -1794,16 +1810,16 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
     """Refuse a statement of a request that leaves rows open to other users."""
     if not users_asking:
         return
+    line = line_of_the_service(traceback.extract_stack())
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         faults.append(
             "The guard: a statement blocks the event loop. Write await run(...), or "
-            f"make the endpoint a plain def.\n{line_of_the_service()}"
+            f"make the endpoint a plain def.\n{line}"
         )
     for table, owner in OWNER.items():
         for values in context.compiled_parameters or [{}]:
             if is_open(table, sql, context.compiled, values):
-                line = line_of_the_service()
                 faults.append(
                     REFUSAL.format(table=table, owner=owner, sql=sql, line=line)
                 )
