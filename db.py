@@ -1,4 +1,4 @@
-"""`run` for one statement, the engine, the start and the end. No statements."""
+"""`run` for one statement, the engine, startup and shutdown. No statements."""
 
 import asyncio
 import logging
@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
 from typing import Any
 
 import psycopg
@@ -21,65 +20,69 @@ from sqlalchemy import Executable, Row, event, exc, inspect
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlmodel import SQLModel, create_engine
 
-POOL_SIZE = 10  # connections a process, and as many threads
+POOL_SIZE = 10  # connections per process, and as many threads
 TIMEOUT = 10  # seconds until a statement without an answer is given up
-CANCEL_TIMEOUT = 2  # seconds more to tell the server so
+CANCEL_TIMEOUT = 2  # seconds more to cancel it in the server
 
 # uvicorn shows what is logged to its own loggers only.
 logger = logging.getLogger("uvicorn.error")
 
 threads = ThreadPoolExecutor(POOL_SIZE, "database")
-# Set by `run` for its thread. In other threads each statement has TIMEOUT.
-deadline: ContextVar[float] = ContextVar("deadline")  # by time.monotonic()
+# In these threads `this_thread.deadline` says when to give up, by time.monotonic().
+this_thread = threading.local()
 
 
 async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
     The statement is given up after TIMEOUT, whatever it waits for: a thread, a
-    connection or the answer. That raises SQLAlchemy's OperationalError or
-    TimeoutError, as does a database that is away: nothing is carried out then.
+    connection or the answer. It is not carried out later, unless the server could
+    not be told. Raises SQLAlchemy's errors: OperationalError or TimeoutError when
+    the statement is given up or the database is away.
     """
-    give_up_at = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + TIMEOUT
 
     def execute() -> Sequence[Row[Any]]:
-        if time.monotonic() > give_up_at:
+        if time.monotonic() > deadline:
             raise exc.TimeoutError(f"no thread in {TIMEOUT} s")
-        deadline.set(give_up_at)
+        this_thread.deadline = deadline
         with autocommit.connect() as connection:
             result = connection.execute(statement, values)
             return result.all() if result.returns_rows else []
 
-    # For what no driver bounds: a host with several addresses that are deaf.
-    # SQLite bounds everything, but may write after it has waited for a lock.
+    # The thread decides. This is for what psycopg does not bound: a host with
+    # several addresses, none of which answers. SQLite waits for locks only, and
+    # may write after it has waited, so that it must not be overruled.
     limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit):
             return await loop.run_in_executor(threads, execute)
     except TimeoutError:
-        raise exc.TimeoutError(f"no connection in {limit} s") from None
+        raise exc.TimeoutError(f"no thread or connection in {limit} s") from None
 
 
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that gives up a statement, and itself, at the deadline."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
-        """Send what there is to send and wait for the answer, until the deadline.
+        """Send what `gen` has to send and wait for the answer, until the deadline.
 
-        After the deadline nothing is sent. Raises psycopg.OperationalError.
+        Each statement of a transaction has TIMEOUT. After the deadline nothing is
+        sent any more. Raises psycopg.OperationalError.
         """
         now = time.monotonic()
-        left = deadline.get(now + TIMEOUT) - now
+        left = getattr(this_thread, "deadline", now + TIMEOUT) - now
         if left > 0:
             try:
                 return super().wait(gen, interval, left)
             except psycopg.OperationalError:
                 if self.info.transaction_status != TransactionStatus.ACTIVE:
-                    raise  # the connection was lost while time was left
+                    raise  # an error of the server, or the connection was lost
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=CANCEL_TIMEOUT)
-                    return super().wait(gen, interval, 0)  # it may have come
+                    # The answer may have come meanwhile, and then it counts.
+                    return super().wait(gen, interval, 0)
         # At once: PgBouncer drops the cancel of a statement that it has queued,
         # and would begin the statement while the connection lasts.
         self.close()
@@ -89,7 +92,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 class StartError(Exception):
     """Why the service cannot start, in one sentence.
 
-    After exit code 1 `uvicorn --workers` starts a worker again, after 3 it ends.
+    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it ends.
     """
 
     def __init__(self, sentence: str, exit_code: int) -> None:
@@ -98,7 +101,7 @@ class StartError(Exception):
 
 
 def read_url() -> URL:
-    """Return the URL in NEON_DATABASE_URL, which may stand in .env.
+    """Return the URL in NEON_DATABASE_URL, which may be set in .env.
 
     Raises ArgumentError, OSError or ValueError, which may quote the password.
     """
@@ -117,6 +120,8 @@ def read_url() -> URL:
         raise ValueError("another kind of database")
     if not url.database or ":memory:" in url.database:
         raise ValueError("no name of a database")
+    if url.query.get("mode") == "memory":  # each connection would have its own
+        raise ValueError("a SQLite database in memory")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
     return url
 
@@ -146,7 +151,7 @@ os.environ["PGTZ"] = "UTC"
 # For one statement, a transaction of its own without BEGIN and COMMIT:
 autocommit = create_engine(
     url,
-    # As an execution option, like below, it would cost a tenth of a retrieve.
+    # Here, since execution options, as below, cost time with each statement.
     isolation_level="AUTOCOMMIT",
     skip_autocommit_rollback=True,
     pool_size=POOL_SIZE,
@@ -164,7 +169,7 @@ engine = autocommit.execution_options(
 def set_pragmas(connection: Any, _: Any) -> None:
     """Make SQLite enforce foreign keys, and let it read while it writes."""
     connection.execute("PRAGMA foreign_keys = ON")
-    # The mode is the file's. Two processes that set it at once both fail.
+    # The mode is the file's. Of two processes that set it at once one may fail.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
@@ -183,18 +188,20 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
 
     Neon does so after five idle minutes. Unlike a ping, this sends nothing.
     """
-    if "used" not in record.info:  # SQLAlchemy does not replace a new one again
+    if "used" not in record.info:
+        # If a new connection were refused here, SQLAlchemy would raise an error
+        # that does not say that the database is away.
         record.info["used"] = True
         return
     with Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
-        # An idle connection with anything to read has been closed.
+        # An idle connection with anything to read is closed, or about to be.
         if selector.select(0):
             raise exc.DisconnectionError
 
 
 def keep_the_others(context: Any) -> None:
-    """Lose one connection and not the whole pool; `replace_closed` sees to it."""
+    """Lose one connection and not the pool: `replace_closed` looks at the others."""
     context.invalidate_pool_on_disconnect = False
 
 
@@ -213,8 +220,8 @@ async def lifespan(_: object) -> AsyncIterator[None]:
         create_tables()
     except StartError as error:
         logger.critical(error)
-        # Of an exception Starlette logs the traceback, and uvicorn makes code 3.
-        # TestClient wants it: it runs the app in a thread of its own.
+        # Of an exception Starlette would log a traceback, and uvicorn exit with 3.
+        # TestClient, which runs the app outside the main thread, needs it.
         if threading.current_thread() is threading.main_thread():
             os._exit(error.exit_code)
         raise
@@ -244,14 +251,14 @@ def create_tables() -> None:
         # The last three are psycopg's, for a malformed host or option.
         why = reason(error)
         code = 1 if isinstance(error, exc.OperationalError) else 3
-        if "invalid" in why:  # libpq's, for the value of an option
+        if why.startswith("invalid"):  # as libpq says of the value of an option
             code = 3
         raise StartError(f"NEON_DATABASE_URL: cannot be used: {why}", code) from None
     logger.info(f"Using {engine.name} database {place}")
 
 
 def check_encoding(connection: Connection) -> None:
-    """Raise StartError if the database cannot store every character."""
+    """Raise StartError if there are characters that the database cannot store."""
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in ("UTF8", "SQL_ASCII"):
         sentence = f"NEON_DATABASE_URL: its encoding is {encoding}, not UTF8"
@@ -277,7 +284,7 @@ def reason(error: Exception) -> str:
     words = str(error)
     if isinstance(error, exc.DBAPIError):
         words = str(error.orig)
-    first_line = words.splitlines()[0]  # PostgreSQL's DETAIL follows, with a value
+    first_line = words.partition("\n")[0]  # then PostgreSQL's DETAIL, with a value
     # connection to server at "10.0.0.1", port 5432 failed: Connection refused
-    address = r"^(connection .* failed|failed to resolve .*'): "
+    address = r"^(connection .* failed|connection is bad|failed to resolve .*'): "
     return re.sub(address, "", first_line)

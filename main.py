@@ -1,4 +1,4 @@
-"""The app: its statements, its endpoints and its error answers. No tables."""
+"""The app: statements, endpoints, error answers, the limit of bodies. No tables."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -25,8 +25,9 @@ from models import (
 )
 
 # The statements run on a connection and not in a session, so select(Todo) gives
-# rows and no objects. `run` is given what their conditions compare with: `owner`,
-# which is the user_id of the path, and `todo_id`.
+# rows and no objects; FastAPI reads a row's columns as it would read attributes.
+# `run` fills in `owner`, which is the user_id of the path, and `todo_id`. (A value
+# called user_id would be one to set: SQLAlchemy takes it for the column.)
 of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
 newest_first = (col(Todo.created_at).desc(), col(Todo.id).desc())
@@ -45,7 +46,7 @@ ERROR: dict[str, Any] = {"model": ErrorResponse}
 app = FastAPI(
     title="Todos",
     lifespan=lifespan,
-    redirect_slashes=False,  # a redirect would repeat the client's Host header
+    redirect_slashes=False,  # a redirect would repeat the Host that was sent
     responses={413: ERROR, 503: ERROR},
     generate_unique_id_function=lambda route: route.name,
 )
@@ -53,7 +54,7 @@ app = FastAPI(
 TODOS = "/users/{user_id}/todos"
 TODO = TODOS + "/{todo_id}"
 
-# openapi_examples and not examples: /docs fills in no other for a parameter.
+# openapi_examples and not examples, which /docs does not fill into a parameter.
 A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
@@ -66,8 +67,9 @@ async def create_todo(
     await run(ADD_OWNER, owner=user_id)
     statement = ADD_TODO.values(**todo.model_dump())
     [row] = await run(statement, owner=user_id)
+    root_path = request.scope.get("root_path", "").rstrip("/")
     path = TODO.format(user_id=user_id, todo_id=row.id)
-    response.headers["Location"] = request.scope.get("root_path", "") + path
+    response.headers["Location"] = root_path + path
     return row
 
 
@@ -138,7 +140,7 @@ async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
 @app.exception_handler(exc.DBAPIError)
 async def database_refused(request: Request, error: exc.DBAPIError) -> JSONResponse:
     """Answer 500: a statement that the database refuses is this code's fault."""
-    if isinstance(error.orig, ReadOnlySqlTransaction):  # while it fails over
+    if isinstance(error.orig, ReadOnlySqlTransaction):  # it is failing over
         return await database_away(request, error)
     logger.error("Database error: %s", reason(error))
     return await server_error(request, error)
@@ -146,7 +148,7 @@ async def database_refused(request: Request, error: exc.DBAPIError) -> JSONRespo
 
 @app.exception_handler(Exception)
 async def server_error(_: Request, __: Exception) -> JSONResponse:
-    """Answer 500; uvicorn logs the traceback."""
+    """Answer 500. Of what no other handler takes, uvicorn logs the traceback."""
     return JSONResponse({"detail": "Internal server error"}, 500)
 
 
@@ -172,7 +174,7 @@ class BodyLimit:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return  # the client has left, and causes nothing
+                return  # the client has left, and nothing has been done
             body += message.get("body", b"")
             if len(body) > MAX_BODY_KIB * 1024:
                 detail = f"Body is over {MAX_BODY_KIB} KiB"
@@ -182,7 +184,7 @@ class BodyLimit:
             more = message.get("more_body", False)
 
         whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
-        body.clear()
+        body.clear()  # so that it is held once
 
         async def receive_whole() -> Message:
             if whole:

@@ -10,9 +10,9 @@ from sqlmodel import Field, Index, SQLModel
 
 UserId = UUID  # what a user's id is, in the tables, the shapes and the paths
 
-# PostgreSQL cannot store NUL in text. (Both rules refuse it.)
+# PostgreSQL cannot store NUL in text, so both patterns refuse it.
 WITHOUT_NUL = r"^[^\x00]*$"
-# At least one character that is neither blank nor a control character.
+# At least one character above U+001F that is no white space.
 NOT_BLANK = r"^[^\x00]*[^\x00-\x1f\s][^\x00]*$"
 
 Title = Annotated[str, StringConstraints(max_length=255, pattern=NOT_BLANK)]
@@ -45,8 +45,8 @@ class Todo(SQLModel, table=True):
     user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
 
 
-# The shapes are plain pydantic models. SQLModel classes would do as well, but
-# take half as long again to validate a list of rows.
+# The shapes are plain pydantic models, which validate a list of rows in less time
+# than SQLModel classes do.
 
 BUY_MILK: JsonDict = {
     "examples": [{"title": "Buy milk", "description": "Two litres"}],
@@ -64,18 +64,16 @@ class TodoCreate(BaseModel, extra="forbid", json_schema_extra=BUY_MILK):
 
 
 class TodoUpdate(BaseModel, extra="forbid", json_schema_extra=COMPLETE):
-    """What a client sends to change a todo: the fields that are to change.
+    """What a client sends to change a todo: the fields that are to change."""
 
-    A field that was not sent is MISSING, and `model_dump` leaves it out.
-    """
-
+    # A field that was not sent is MISSING, and `model_dump` leaves it out.
     title: Title | MISSING = MISSING
     description: Description | None | MISSING = MISSING
     is_completed: StrictBool | MISSING = MISSING
 
 
 class TodoPublic(BaseModel):
-    """A todo as every endpoint answers it."""
+    """A todo as every endpoint returns it."""
 
     id: UUID
     title: str

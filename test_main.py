@@ -148,6 +148,7 @@ CANNOT_BE_USED = {
     "no database": "postgresql://me:hunter2@127.0.0.1",
     "SQLite without a file": "sqlite://",
     "SQLite in memory": "sqlite:///:memory:",
+    "SQLite in memory by an option": "sqlite:///file:x?mode=memory&uri=true",
     "SQLite with a host": "sqlite://hunter2/todos.db",
     "SQLite with a wrong option": "sqlite:///todos.db?timeout=hunter2",
 }
@@ -343,7 +344,7 @@ def test_nothing_is_sent_after_the_deadline(alice: User) -> None:
     def delete_too_late() -> None:
         ids = {"owner": alice.key, "todo_id": UUID(todo["id"])}
         with db.autocommit.connect() as connection:
-            db.deadline.set(time.monotonic())
+            db.this_thread.deadline = time.monotonic()
             connection.execute(main.DELETE_TODO, ids)
 
     with ThreadPoolExecutor(1) as thread:
