@@ -1010,7 +1010,7 @@ def test_guard_every_error_is_declared_as_json(operation: Operation) -> None:
 def test_guard_an_operation_works_for_its_owner(
     operation: Operation, optional: bool, alice: User
 ) -> None:
-    request = operation.request(belongings(alice), optional)
+    request = operation.request(alice, belongings(alice), optional)
     route = route_of(request["method"], request["url"])
     assert route.unique_id == operation.name or route.operation_id == operation.name, (
         f"The guard: {route.name} takes the path of {operation.name}. "
@@ -1030,7 +1030,8 @@ def test_guard_another_user_is_shown_nothing(
     operation: Operation, optional: bool, alice: User, bob: User
 ) -> None:
     hers = belongings(alice)
-    answer = bob.asks(**operation.request(hers | {"user_id": bob.id}, optional))
+    reads_everything(alice, hers)  # and what is remembered of it is hers
+    answer = bob.asks(**operation.request(bob, hers, optional))
     assert_declared(operation, answer)
     assert answer.status_code not in (401, 403), "Bob may ask, and finds nothing."
     for name, value in hers.items():
@@ -1042,9 +1043,11 @@ def test_guard_another_user_is_shown_nothing(
 def test_guard_another_users_id_is_answered_as_none(
     item_operation: Operation, optional: bool, alice: User, bob: User
 ) -> None:
-    hers = belongings(alice) | {"user_id": bob.id}
-    answer = bob.asks(**item_operation.request(hers, optional))
-    nothing = bob.asks(**item_operation.request({"user_id": bob.id}, optional))
+    hers = belongings(alice)
+    reads_everything(alice, hers)
+    belongings(bob)
+    answer = bob.asks(**item_operation.request(bob, hers, optional))
+    nothing = bob.asks(**item_operation.request(bob, {}, optional))
     assert_declared(item_operation, answer)
     expected = (
         f"The guard: {item_operation.name} has to answer 404 to another user's id, "
@@ -1060,22 +1063,18 @@ def test_guard_another_user_changes_nothing(
     operation: Operation, optional: bool, alice: User, bob: User
 ) -> None:
     hers = belongings(alice)
-    reads = [
-        read.request(hers, optional=False)
-        for read in OPERATIONS
-        if read.method == "GET"
-    ]
-    before = [alice.asks(**read).text for read in reads]
+    before = reads_everything(alice, hers)
     belongings(bob)
-    bob.asks(**operation.request(hers | {"user_id": bob.id}, optional))
-    after = [alice.asks(**read).text for read in reads]
-    assert after == before, f"The guard: {operation.name} lets Bob change Alice's data."
+    bob.asks(**operation.request(bob, hers, optional))
+    assert reads_everything(alice, hers) == before, (
+        f"The guard: {operation.name} lets Bob change Alice's data."
+    )
 
 
 def test_guard_a_hundred_clients_at_once_are_all_answered(
     operation: Operation, alice: User
 ) -> None:
-    request = operation.request(belongings(alice))
+    request = operation.request(alice, belongings(alice))
     expected = operation.statuses - {401, 403, 413, 422, 503}
     for _ in range(3):
         answers = alice.asks_together([request] * 100)
@@ -1167,6 +1166,13 @@ def test_guard_lets_through(statement: sa.Executable, alice: User) -> None:
     alice.creates()
     with alice.watched():
         execute(statement, alice=alice.key)
+
+
+def test_guard_refuses_text_for_the_driver(alice: User) -> None:
+    refused = suppress(PermissionError)
+    with alice.watched(fails=True), refused, db.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT id FROM todos")
+    assert "The guard refuses a statement" in str(faults)
 
 
 def test_guard_refuses_what_is_for_a_user_who_does_not_ask(
@@ -1611,10 +1617,13 @@ class Operation:
         """Return the statuses that it declares."""
         return {int(status) for status in self.document["responses"]}
 
-    def request(self, ids: dict[str, str], optional: bool = True) -> dict[str, Any]:
-        """Return a request as the document describes it, with these ids in it.
+    def request(
+        self, user: User, ids: dict[str, str], optional: bool = True
+    ) -> dict[str, Any]:
+        """Return a request as the document describes it, below the path of the user.
 
-        With all optional parameters, or with none.
+        Elsewhere it has these ids, which may be another user's. It has all optional
+        parameters, or none.
         """
         # In a body below the path of todos, "id" is a todo_id.
         for path, item_id in ITEM_IDS.items():
@@ -1628,6 +1637,8 @@ class Operation:
                 if "examples" in parameter:
                     schema["examples"] = parameter["examples"]
                 values[parameter["in"]][name] = fill(name, schema, ids)
+        if "{user_id}" in self.path:
+            values["path"]["user_id"] = user.id
         headers = {name: str(value) for name, value in values["header"].items()}
         request: dict[str, Any] = {
             "method": self.method,
@@ -1745,13 +1756,20 @@ def belongings(user: User) -> dict[str, str]:
     for operation in OPERATIONS:
         item_id = ITEM_IDS.get(operation.path)
         if operation.method == "POST" and item_id:
-            answer = user.asks(**operation.request(ids))
+            answer = user.asks(**operation.request(user, ids))
             assert answer.is_success, (
                 f"The guard: {operation.name} answered {answer.status_code} to its own "
                 f"example: {answer.text}"
             )
             ids[item_id] = answer.json()["id"]
     return ids
+
+
+def reads_everything(user: User, ids: dict[str, str]) -> list[str]:
+    """Return what the user is answered by every GET, with these ids."""
+    reads = [operation for operation in OPERATIONS if operation.method == "GET"]
+    requests = [read.request(user, ids, optional=False) for read in reads]
+    return [user.asks(**request).text for request in requests]
 
 
 def assert_declared(operation: Operation, answer: httpx.Response) -> None:
@@ -1819,7 +1837,8 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
             f"make the endpoint a plain def.\n{line}"
         )
     for table, owner in OWNER.items():
-        for values in context.compiled_parameters or [{}]:
+        # Text that is given to the driver as it is has none.
+        for values in getattr(context, "compiled_parameters", [{}]):
             if is_open(table, sql, context.compiled, values):
                 faults.append(
                     REFUSAL.format(table=table, owner=owner, sql=sql, line=line)
