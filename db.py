@@ -247,8 +247,8 @@ def create_tables() -> None:
                 place = f"{driver.info.dbname} on {driver.info.host}"
             SQLModel.metadata.create_all(connection)
             check_columns(connection)
-    except (exc.SQLAlchemyError, AttributeError, TypeError, ValueError) as error:
-        # The last three are psycopg's, for a malformed host or option.
+    except (exc.SQLAlchemyError, TypeError, ValueError) as error:
+        # The last two are psycopg's, for a malformed option or host.
         why = reason(error)
         code = 1 if isinstance(error, exc.OperationalError) else 3
         if why.startswith("invalid"):  # as libpq says of the value of an option
