@@ -176,7 +176,10 @@ def set_pragmas(connection: Any, _: Any) -> None:
 
 def open_bounded(_: Any, __: Any, args: Any, options: Any) -> BoundedConnection:
     """Open a connection for the pool."""
-    return BoundedConnection.connect(*args, **options)
+    try:
+        return BoundedConnection.connect(*args, **options)
+    except OSError as error:  # no file descriptor is left
+        raise psycopg.OperationalError(str(error)) from None
 
 
 # epoll and kqueue need a file descriptor of their own, when none may be left.

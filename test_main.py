@@ -1,7 +1,8 @@
 """The specification as tests, the guard over what is added, and how they work.
 
 The real app is asked over HTTP. It stores in a SQLite file, or in the PostgreSQL
-database in TEST_DATABASE_URL, whose role must be allowed to connect to "postgres" too.
+database in TEST_DATABASE_URL, whose role must own it, be allowed to create others, and
+to connect to "postgres".
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import operator
 import os
 import re
+import resource
 import runpy
 import shutil
 import sqlite3
@@ -79,8 +81,14 @@ MARKER = "Zq9xMarker"  # what no error and no line of the log may repeat
 
 
 def test_a_todo_has_these_fields(alice: User) -> None:
-    fields = "id title description is_completed created_at user_id"
-    assert " ".join(alice.creates()) == fields, "Other fields: change this test, too."
+    assert list(alice.creates()) == [
+        "id",
+        "title",
+        "description",
+        "is_completed",
+        "created_at",
+        "user_id",
+    ], "A todo has other fields: change this test, too."
 
 
 def test_a_todo_belongs_to_the_user_of_the_path(alice: User) -> None:
@@ -179,6 +187,7 @@ def test_what_the_driver_refuses_ends_the_start(url: str) -> None:
     start = start_database(url)
     assert start.exit_code == 3
     assert start.log[0].startswith("NEON_DATABASE_URL: cannot be used: ")
+    assert len(start.log) == 1
     assert "hunter2" not in start.log[0]
 
 
@@ -239,25 +248,22 @@ def test_moments_read_the_same_whatever_the_database_says(
     alice: User, setting: str
 ) -> None:
     todo = alice.creates()
-    with admin_connection() as admin:
-        admin.execute(f'ALTER DATABASE "{db.url.database}" SET {setting}')
-        try:
-            end_connections()
-            assert alice.reads(todo) == todo
-        finally:
-            admin.execute(f'ALTER DATABASE "{db.url.database}" RESET ALL')
-    end_connections()
+    with database_setting(setting):
+        assert alice.reads(todo) == todo
 
 
 @on_postgresql
 def test_a_database_that_cannot_store_every_character_ends_the_start() -> None:
     latin1 = "ENCODING LATIN1 TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    name = f"{db.url.database}_in_latin1"
+    url = db.url.set(drivername="postgresql", database=name)
     with admin_connection() as admin:
-        admin.execute("DROP DATABASE IF EXISTS todos_in_latin1")
-        admin.execute(f"CREATE DATABASE todos_in_latin1 {latin1}")
-        url = db.url.set(drivername="postgresql", database="todos_in_latin1")
-        start = start_database(url.render_as_string(hide_password=False))
-        admin.execute("DROP DATABASE todos_in_latin1")
+        admin.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        admin.execute(f'CREATE DATABASE "{name}" {latin1}')
+        try:
+            start = start_database(url.render_as_string(hide_password=False))
+        finally:
+            admin.execute(f'DROP DATABASE "{name}"')
     sentence = "NEON_DATABASE_URL: its encoding is LATIN1, not UTF8"
     assert start == Start(3, [sentence])
 
@@ -277,12 +283,19 @@ def test_a_start_without_the_database_ends_with_code_1(url: str, why: str) -> No
     assert start == Start(1, [f"NEON_DATABASE_URL: cannot be used: {why}"])
 
 
-def test_the_whole_app_ends_its_start_with_the_sentence_and_the_code() -> None:
-    refused = "postgresql://me:hunter2@127.0.0.1:1/todos"
-    start = start_app(NEON_DATABASE_URL=refused)
-    sentence = "NEON_DATABASE_URL: cannot be used: Connection refused"
-    assert start.exit_code == 1
-    assert start.log[-1] == f"CRITICAL: {sentence}"
+@pytest.mark.parametrize(
+    ("url", "exit_code", "why"),
+    [
+        ("postgresql://me@127.0.0.1:1/todos", 1, "Connection refused"),
+        ("postgresql://me@127.0.0.1:1/todos?x=1", 3, 'invalid connection option "x"'),
+    ],
+)
+def test_the_whole_app_ends_its_start_with_the_sentence_and_the_code(
+    url: str, exit_code: int, why: str
+) -> None:
+    start = start_app(NEON_DATABASE_URL=url)
+    assert start.exit_code == exit_code
+    assert start.log[-1] == f"CRITICAL: NEON_DATABASE_URL: cannot be used: {why}"
     assert "Traceback" not in str(start.log)
 
 
@@ -299,11 +312,20 @@ def test_a_statement_that_waits_too_long_is_503_and_not_written(
     assert caplog.messages == [f"Database error: {why}"]
 
 
+def test_a_statement_that_gets_no_thread_in_time_is_503(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice.lists()
+    monkeypatch.setattr(db, "TIMEOUT", 0.1)
+    for _ in range(db.POOL_SIZE):
+        db.threads.submit(time.sleep, 0.5)
+    assert_error(alice.asks("GET", alice.todos, fails=True), 503)
+
+
 @on_postgresql
-def test_statements_given_up_leave_their_places_to_others(
+def test_statements_given_up_leave_their_connections_to_others(
     alice: User, bob: User, impatient: None
 ) -> None:
-    # More than have places in the pool, so that some are given up without one.
     todos = [alice.creates() for _ in range(db.POOL_SIZE + 5)]
     change = {"method": "PATCH", "json": {"title": MARKER}}
     late = [change | {"url": alice.url(todo)} for todo in todos]
@@ -367,8 +389,10 @@ def test_a_replacement_that_is_closed_as_well_is_503(alice: User) -> None:
     alice.lists()
     end_connections()
     sa.event.listen(db.autocommit, "connect", end_connections)
-    answer = alice.asks("GET", alice.todos, fails=True)
-    sa.event.remove(db.autocommit, "connect", end_connections)
+    try:
+        answer = alice.asks("GET", alice.todos, fails=True)
+    finally:
+        sa.event.remove(db.autocommit, "connect", end_connections)
     assert_error(answer, 503)
     assert alice.lists() == []
 
@@ -407,13 +431,8 @@ def test_a_read_only_database_is_503(
     alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     todo = alice.creates()
-    read_only = "default_transaction_read_only"
-    with admin_connection() as admin:
-        admin.execute(f'ALTER DATABASE "{db.url.database}" SET {read_only} = on')
-        end_connections()
+    with database_setting("default_transaction_read_only = on"):
         answer = alice.asks("DELETE", alice.url(todo), fails=True)
-        admin.execute(f'ALTER DATABASE "{db.url.database}" RESET {read_only}')
-    end_connections()
     assert_error(answer, 503)
     assert len(caplog.messages) == 1
     assert alice.lists() == [todo]
@@ -458,7 +477,7 @@ def test_create_costs_two_round_trips(alice: User) -> None:
 
 def test_every_other_operation_costs_one_round_trip(alice: User) -> None:
     todo = alice.creates()
-    assert round_trips(lambda: alice.lists()) == 1
+    assert round_trips(alice.lists) == 1
     assert round_trips(lambda: alice.reads(todo)) == 1
     assert round_trips(lambda: alice.updates(todo)) == 1
     assert round_trips(lambda: alice.updates(todo, title="Buy bread")) == 1
@@ -513,8 +532,8 @@ def test_importing_the_app_needs_no_database() -> None:
     done = run_python(
         "-c", program, NEON_DATABASE_URL="postgresql://me@127.0.0.1:1/todos"
     )
-    assert int(done.stdout) >= 2
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{len(DOCUMENT['paths'])}\n"
 
 
 def test_importing_the_app_makes_no_file() -> None:
@@ -529,7 +548,7 @@ def test_create_answers_201_and_the_todo(alice: User) -> None:
     new = NEW_TODO | {"title": " Kauf Öl 🛢 ", "description": ""}
     answer = alice.asks("POST", alice.todos, json=new)
     assert answer.status_code == 201
-    assert answer.json() == answer.json() | new
+    assert new.items() <= answer.json().items()
 
 
 def test_create_says_where_the_todo_is(alice: User) -> None:
@@ -555,7 +574,7 @@ def test_the_list_of_a_new_user_is_empty(alice: User) -> None:
 
 
 def test_the_list_holds_all_todos_newest_first(alice: User) -> None:
-    created = [alice.creates(title=f"Todo {number}") for number in range(30)]
+    created = [alice.creates(title=f"Todo {number}") for number in range(101)]
     assert alice.lists() == created[::-1]
 
 
@@ -608,11 +627,21 @@ def test_delete_answers_204_and_nothing(alice: User) -> None:
     assert answer.content == b""
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_a_deleted_todo_is_not_found(alice: User, method: str) -> None:
+REQUESTS: dict[str, tuple[str, Any]] = {
+    "read": ("GET", None),
+    "update": ("PATCH", {"title": "x"}),
+    "update of nothing": ("PATCH", {}),
+    "delete": ("DELETE", None),
+}
+every_request = pytest.mark.parametrize(
+    ("method", "body"), REQUESTS.values(), ids=REQUESTS
+)
+
+
+@every_request
+def test_a_deleted_todo_is_not_found(alice: User, method: str, body: Any) -> None:
     todo, other = alice.creates(), alice.creates()
     alice.asks("DELETE", alice.url(todo))
-    body = {"title": "x"} if method == "PATCH" else None
     answer = alice.asks(method, alice.url(todo), json=body)
     assert assert_error(answer, 404) == "Todo not found"
     assert alice.lists() == [other]
@@ -622,10 +651,11 @@ def test_a_deleted_todo_is_not_found(alice: User, method: str) -> None:
 # The guard below says the same of every operation there is, and audits the SQL.
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_another_users_todo_is_not_found(alice: User, bob: User, method: str) -> None:
+@every_request
+def test_another_users_todo_is_not_found(
+    alice: User, bob: User, method: str, body: Any
+) -> None:
     todo = alice.creates()
-    body = {"title": "Bob's"} if method == "PATCH" else None
     answer = bob.asks(method, bob.url(todo), json=body)
     assert assert_error(answer, 404) == "Todo not found"
     assert alice.lists() == [todo]
@@ -642,7 +672,7 @@ def test_until_there_is_authentication_the_path_says_who_asks(
 ) -> None:
     todo = alice.creates()
     with alice.watched():
-        assert bob.asks("GET", alice.todos).json() == [todo]
+        assert bob.asks("GET", alice.url(todo)).json() == todo
 
 
 # --- FR-016 to FR-019: what is refused ---------------------------------------------
@@ -710,6 +740,7 @@ def test_create_takes_no_is_completed(alice: User) -> None:
 ACCEPTED: dict[str, dict[str, Any]] = {
     "title of 255 characters": {"title": "é" * 255},
     "title with blanks around": {"title": " \n x "},
+    "title with a decomposed letter": {"title": "e\u0301"},
     "description of 2000 characters": {"description": "\n" + "é" * 1999},
     "description empty": {"description": ""},
     "description null": {"description": None},
@@ -720,7 +751,7 @@ accepted = pytest.mark.parametrize("fields", ACCEPTED.values(), ids=ACCEPTED)
 @accepted
 def test_create_stores_as_sent(alice: User, fields: dict[str, Any]) -> None:
     todo = alice.creates(**fields)
-    assert todo == todo | fields
+    assert fields.items() <= todo.items()
     assert alice.reads(todo) == todo
 
 
@@ -836,10 +867,18 @@ def test_what_the_database_refuses_is_500_and_one_line_without_a_todo(
         new = NEW_TODO | {"title": title}
         answer = alice.asks("POST", alice.todos, json=new, fails=True)
     assert_error(answer, 500)
-    [database_error] = caplog.messages
-    assert re.match("(?i)Database error: .*unique", database_error)
-    assert "\n" not in database_error
+    [database_error] = caplog.records
+    assert re.match("(?i)Database error: .*unique", database_error.message)
+    assert "\n" not in database_error.message
+    assert database_error.__dict__["had_traceback"] is False
     assert MARKER not in caplog.text
+
+
+@on_postgresql
+def test_the_reason_for_the_log_repeats_no_value() -> None:
+    with pytest.raises(sa.exc.DataError) as refused:
+        execute(sa.text(f"SELECT CAST('{MARKER}' AS integer)"))
+    assert db.reason(refused.value) == "InvalidTextRepresentation"
 
 
 def test_a_client_that_leaves_in_its_body_has_caused_nothing(
@@ -849,14 +888,15 @@ def test_a_client_that_leaves_in_its_body_has_caused_nothing(
     client = HTTPConnection(http.base_url.netloc.decode())
     # Nine bytes are promised, and two are sent.
     client.request("DELETE", alice.url(todo), b"{}", {"Content-Length": "9"})
-    wait_for(lambda: server.server_state.tasks)
+    wait_for(lambda: server.server_state.tasks)  # it has begun
     client.close()
-    wait_for(lambda: not server.server_state.tasks)
+    wait_for(lambda: not server.server_state.tasks)  # and it has ended
     assert caplog.messages == []
     assert alice.lists() == [todo]
 
 
 def test_a_service_without_free_descriptors_serves_its_clients(alice: User) -> None:
+    db.engine.dispose()  # so that the pool has one connection, which works
     with httpx.Client(base_url=http.base_url) as client, alice.watched():
         client.get(alice.todos, auth=alice)
         with no_descriptor_left():
@@ -865,6 +905,11 @@ def test_a_service_without_free_descriptors_serves_its_clients(alice: User) -> N
 
 
 # --- The OpenAPI document, and FastAPI's test client -------------------------------
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_the_document_is_served(alice: User, path: str) -> None:
+    assert alice.asks("GET", path).status_code == 200
 
 
 def test_the_document_tells_the_rules_of_a_new_todo() -> None:
@@ -891,7 +936,7 @@ def test_the_document_has_an_example_for_the_user_alone() -> None:
     assert [taken["name"] for taken in parameters if "examples" in taken] == ["user_id"]
 
 
-def test_the_app_works_in_fastapis_in_process_client(alice: User) -> None:
+def test_the_app_works_in_fastapis_test_client(alice: User) -> None:
     with in_process_client() as client, alice.watched():
         created = client.post(alice.todos, json=NEW_TODO, auth=alice)
         listed = client.get(alice.todos, auth=alice)
@@ -984,8 +1029,10 @@ def test_guard_every_path_to_a_resource_names_the_user() -> None:
             )
 
 
+# `operation` and `optional` are filled in by pytest_generate_tests, below.
+
+
 def test_guard_every_operation_is_described(operation: Operation) -> None:
-    assert operation.document["summary"]
     assert operation.document.get("description"), (
         f"The guard: {operation.name} has no docstring."
     )
@@ -1040,12 +1087,12 @@ def test_guard_another_user_is_shown_nothing(
         )
 
 
-def test_guard_another_users_id_is_answered_as_none(
+def test_guard_another_users_id_is_answered_as_an_unknown_one(
     item_operation: Operation, optional: bool, alice: User, bob: User
 ) -> None:
     hers = belongings(alice)
     reads_everything(alice, hers)
-    belongings(bob)
+    belongings(bob)  # which an operation might take in place of hers
     answer = bob.asks(**item_operation.request(bob, hers, optional))
     nothing = bob.asks(**item_operation.request(bob, {}, optional))
     assert_declared(item_operation, answer)
@@ -1076,6 +1123,8 @@ def test_guard_a_hundred_clients_at_once_are_all_answered(
 ) -> None:
     request = operation.request(alice, belongings(alice))
     expected = operation.statuses - {401, 403, 413, 422, 503}
+    if operation.method != "DELETE":  # which finds something once
+        expected -= {404}
     for _ in range(3):
         answers = alice.asks_together([request] * 100)
         unexpected = {answer.status_code for answer in answers} - expected
@@ -1134,6 +1183,7 @@ REFUSED: dict[str, sa.Executable] = {
     "INSERT for another user": ADD.values(BOBS_ROW),
     "INSERT for two users": ADD.values([ALICES_ROW, BOBS_ROW]),
     "INSERT from SELECT": ADD.from_select(["id"], ALICES_IDS),
+    "hint with text": ALICES_IDS.with_statement_hint("UNION SELECT id FROM todos"),
     "INSERT that may update": ADD.values(ALICES_ROW).on_conflict_do_update(
         index_elements=["id"], set_={"title": "x"}
     ),
@@ -1181,6 +1231,7 @@ def test_guard_refuses_what_is_for_a_user_who_does_not_ask(
     with bob.watched(fails=True):
         answer = http.get(alice.todos, auth=alice)
     assert_error(answer, 500)
+    assert "The guard refuses a statement" in str(faults)
 
 
 def test_guard_finds_a_statement_on_the_event_loop(alice: User) -> None:
@@ -1226,6 +1277,7 @@ def note_fault(record: logging.LogRecord) -> bool:
         line = line_of_the_service(traceback.extract_tb(error.__traceback__))
         faults.append(f"{type(error).__name__}: {error}\n{line}")
     # Python 3.11 fails where two threads format a traceback at once.
+    record.had_traceback = bool(record.exc_info)
     record.exc_info = None
     return True
 
@@ -1234,7 +1286,7 @@ log.addFilter(note_fault)
 
 
 def line_of_the_service(frames: traceback.StackSummary) -> str:
-    """Return the innermost line of main.py, or of a router, in a stack of calls."""
+    """Return the innermost line in a stack that is neither db.py's nor the tests'."""
     for frame in reversed(frames):
         file = Path(frame.filename)
         if file.parent == HERE and file.name not in ("db.py", "test_main.py"):
@@ -1259,11 +1311,14 @@ def service() -> Iterator[None]:
     """Serve the app in a thread; end it, and see that it closes its connections."""
     for module in ("main.py", "models.py", "db.py"):
         shutil.copy(HERE / module, FOLDER)
-    # A coroutine that nobody awaits is reported there, and where it was made.
-    sys.unraisablehook = note_unraisable
-    track = sys.set_coroutine_origin_tracking_depth
-    with ThreadPoolExecutor(1, "server", initializer=track, initargs=(1,)) as thread:
-        serving = thread.submit(server.run)
+    sys.unraisablehook = note_unraisable  # of a coroutine that nobody awaits
+
+    def serve() -> None:
+        sys.set_coroutine_origin_tracking_depth(1)  # and says where it was made
+        server.run()
+
+    with ThreadPoolExecutor(1, "server") as thread:
+        serving = thread.submit(serve)
         wait_for(lambda: server.started or serving.done())
         assert server.started, "The service cannot start; its log says why."
         port = server.servers[0].sockets[0].getsockname()[1]
@@ -1319,10 +1374,11 @@ class User(httpx.Auth):
             if line := line_of_the_event_loop():
                 faults.append(f"The guard: this line blocks the event loop.\n{line}")
             raise AssertionError("\n".join([*faults[:3], repr(error)])) from None
+        else:
+            # After its answer a request may log an exception or run background tasks.
+            wait_for(lambda: not server.server_state.tasks)
         finally:
             users_asking.remove(self.id)
-        # uvicorn logs an exception after it has answered.
-        wait_for(lambda: not server.server_state.tasks)
         assert fails or not faults, "\n".join(faults[:3])
 
     def asks(
@@ -1335,7 +1391,10 @@ class User(httpx.Auth):
     def asks_together(
         self, requests: list[dict[str, Any]], *, fails: bool = False
     ) -> list[httpx.Response]:
-        """Make all requests at once, each by a client of its own, and in this order."""
+        """Make all requests at once, each by a client of its own.
+
+        Returns the answers in the order of the requests.
+        """
 
         def ask(request: dict[str, Any]) -> httpx.Response:
             # verify=False saves the loading of certificates.
@@ -1407,7 +1466,9 @@ def assert_error(answer: httpx.Response, status: int) -> Any:
 # --- The database ------------------------------------------------------------------
 
 opened: list[Any] = []  # the driver's connections
-wire = (FOLDER / "wire").open("a", 1)  # what is sent to the database, a line each
+wire = (FOLDER / "wire").open(
+    "a", buffering=1
+)  # what is sent to the database, by lines
 
 
 @sa.event.listens_for(db.autocommit, "connect")
@@ -1415,7 +1476,9 @@ def trace(connection: Any, _: Any) -> None:
     """Note a new connection, and write down what it sends."""
     opened.append(connection)
     if db.is_sqlite:
-        connection.set_trace_callback(lambda sql: print(*sql.split(), file=wire))
+        connection.set_trace_callback(
+            lambda sql: print(" ".join(sql.split()), file=wire)
+        )
     else:
         connection.pgconn.trace(wire.fileno())
 
@@ -1468,7 +1531,7 @@ def plan_of(statement: Any, **values: Any) -> str:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a statement one second, where the URL does not say how long (SQLite)."""
+    """Give a statement one second on PostgreSQL. (SQLITE_URL says three.)"""
     if not db.is_sqlite:
         monkeypatch.setattr(db, "TIMEOUT", 1)
 
@@ -1501,8 +1564,24 @@ def end_connections(*_: object) -> None:
     """End the service's connections in the server, as Neon does with idle ones."""
     served = f"FROM pg_stat_activity WHERE datname = '{db.url.database}'"
     with admin_connection() as admin:
-        admin.execute(f"SELECT pg_terminate_backend(pid) {served}")
-        wait_for(lambda: not admin.execute(f"SELECT 1 {served}").fetchall())
+        ended = admin.execute(f"SELECT pid, pg_terminate_backend(pid) {served}")
+        pids = [pid for pid, _ in ended]
+        left = f"SELECT 1 {served} AND pid = ANY(%s)"
+        wait_for(lambda: not admin.execute(left, [pids]).fetchall())
+
+
+@contextmanager
+def database_setting(setting: str) -> Iterator[None]:
+    """Have new connections begin with a setting that the database gives them."""
+    name = setting.partition(" = ")[0]
+    with admin_connection() as admin:
+        admin.execute(f'ALTER DATABASE "{db.url.database}" SET {setting}')
+        try:
+            end_connections()
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{db.url.database}" RESET {name}')
+            end_connections()
 
 
 @contextmanager
@@ -1511,8 +1590,8 @@ def connections_refused() -> Iterator[None]:
     allow = f'ALTER DATABASE "{db.url.database}" ALLOW_CONNECTIONS'
     with admin_connection() as admin:
         admin.execute(f"{allow} false")
-        end_connections()
         try:
+            end_connections()
             yield
         finally:
             admin.execute(f"{allow} true")
@@ -1521,11 +1600,14 @@ def connections_refused() -> Iterator[None]:
 @contextmanager
 def no_descriptor_left() -> Iterator[None]:
     """Use up the file descriptors of this process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], 256), limits[1]))
     with ExitStack() as files:
         with suppress(OSError):
             while True:
                 files.enter_context(open(os.devnull))
         yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 # --- Starts with other settings ----------------------------------------------------
@@ -1656,7 +1738,8 @@ OPERATIONS = [
     for path, methods in DOCUMENT["paths"].items()
     for method, document in methods.items()
 ]
-# /users/{user_id}/todos/{todo_id} makes of /users/{user_id}/todos: todo_id
+# The path of a collection, and the parameter that names one of its items: from
+# /users/{user_id}/todos/{todo_id} come /users/{user_id}/todos and todo_id.
 ITEM_IDS: dict[str, str] = dict(
     re.findall(r"^(.*/\w+)/{(\w+)}$", "\n".join(DOCUMENT["paths"]), re.MULTILINE)
 )
@@ -1896,14 +1979,18 @@ def written_owners(table: str, compiled: Any, values: dict[str, Any]) -> list[An
     if isinstance(statement, sa.Update):
         return [owner for owner in owners if owner is not None]
     if re.search(r"\b(SELECT|DO UPDATE)\b", compiled.string):
-        owners.append("somebody else")
+        owners.append(None)  # for rows that are not among these values
     return owners
 
 
 @compiles(sa.Table)
 @compiles(sa.TableClause)
 def note_table(table: Any, compiler: Any, **how: Any) -> Any:
-    """Note a table that is written down, and what its owner's column is compared to."""
+    """Note a table that is written down, and what its owner's column is compared to.
+
+    SQLAlchemy calls this for each table that it writes after FROM or the like, and
+    compiler.stack[-1] is the SELECT, UPDATE or DELETE that it is in.
+    """
     alias = how.get("enclosing_alias")
     use = alias if alias is not None and alias.element is table else table
     name = table.name.lower()
@@ -1922,9 +2009,8 @@ def compared_by_and(condition: Any, column: Any) -> list[Any]:
         return [value for some in values for value in some]
     # By hash and not by ==, which builds SQL: the columns of an annotated statement,
     # such as select(Todo), are copies with the hash of the table's own.
-    if getattr(condition, "operator", None) is operator.eq and condition.left in {
-        column
-    }:
+    compares = getattr(condition, "operator", None) is operator.eq
+    if compares and condition.left in {column}:
         return [condition.right]
     return []
 
