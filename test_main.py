@@ -1045,11 +1045,11 @@ def test_guard_every_operation_is_described(operation: Operation) -> None:
 
 def test_guard_every_operation_declares_its_answer(operation: Operation) -> None:
     for status, answer in operation.document["responses"].items():
-        shapes = [media["schema"] for media in answer.get("content", {}).values()]
-        assert all(shapes), (
-            f"The guard: {operation.name} declares no shape of its {status}: give it a "
-            "response_model."
-        )
+        for media in answer.get("content", {}).values():
+            assert media["schema"].keys() - {"title"}, (
+                f"The guard: {operation.name} declares no shape of its {status}: give "
+                "it a response_model."
+            )
 
 
 def test_guard_every_error_is_declared_as_json(operation: Operation) -> None:
