@@ -49,8 +49,8 @@ README = (HERE / "README.md").read_text()
 FOLDER = Path(mkdtemp())  # for the SQLite file, and for starts with other settings
 TEST_DATABASE_URL = os.environ.get("TEST_DATABASE_URL", "")
 
-# A request waits 3 s for a lock of SQLite, so that a test need not wait for 5.
-SQLITE_URL = f"sqlite:///{FOLDER}/test.db?timeout=3"
+# A request waits 2 s for a lock of SQLite, so that a test need not wait for 5.
+SQLITE_URL = f"sqlite:///{FOLDER}/test.db?timeout=2"
 os.environ["NEON_DATABASE_URL"] = TEST_DATABASE_URL or SQLITE_URL
 
 try:  # now that the database is chosen
@@ -317,7 +317,7 @@ def test_a_statement_that_gets_no_thread_in_time_is_503(
     alice.lists()
     monkeypatch.setattr(db, "TIMEOUT", 0.1)
     for _ in range(db.POOL_SIZE):
-        db.threads.submit(time.sleep, 0.5)
+        db.threads.submit(time.sleep, 0.2)
     assert_error(alice.asks("GET", alice.todos, fails=True), 503)
 
 
@@ -573,8 +573,8 @@ def test_the_list_of_a_new_user_is_empty(alice: User) -> None:
 
 
 def test_the_list_holds_a_hundred_todos_and_more(alice: User) -> None:
-    for _ in range(101):
-        alice.creates()
+    create = {"method": "POST", "url": alice.todos, "json": NEW_TODO}
+    alice.asks_together([create] * 101)
     assert len(alice.lists()) == 101
 
 
@@ -1130,7 +1130,7 @@ def test_guard_a_hundred_clients_at_once_are_all_answered(
     expected = operation.statuses - {401, 403, 413, 422, 503}
     if operation.method != "DELETE":  # which finds something once
         expected -= {404}
-    for _ in range(3):
+    for _ in range(2):
         answers = alice.asks_together([request] * 100)
         unexpected = {answer.status_code for answer in answers} - expected
         assert not unexpected, (
@@ -1536,7 +1536,7 @@ def plan_of(statement: Any, **values: Any) -> str:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a statement one second on PostgreSQL. (SQLITE_URL says three.)"""
+    """Give a statement one second on PostgreSQL. (SQLITE_URL says two.)"""
     if not db.is_sqlite:
         monkeypatch.setattr(db, "TIMEOUT", 1)
 
