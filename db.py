@@ -23,6 +23,7 @@ from sqlmodel import SQLModel, create_engine
 POOL_SIZE = 10  # connections per process, and as many threads
 TIMEOUT = 10  # seconds until a statement without an answer is given up
 CANCEL_TIMEOUT = 2  # seconds more to cancel it in the server
+LEAST_TIME = 0.1  # seconds that have to be left for a statement to be sent
 
 # uvicorn shows what is logged to its own loggers only.
 logger = logging.getLogger("uvicorn.error")
@@ -68,12 +69,12 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
         """Send what `gen` has to send and wait for the answer, until the deadline.
 
-        Each statement of a transaction has TIMEOUT. After the deadline nothing is
-        sent any more. Raises psycopg.OperationalError.
+        Each statement of a transaction has TIMEOUT. Raises psycopg.OperationalError.
         """
         now = time.monotonic()
         left = getattr(this_thread, "deadline", now + TIMEOUT) - now
-        if left > 0:
+        # A cancel that overtakes its statement is lost, and the statement goes on.
+        if left > LEAST_TIME:
             try:
                 return super().wait(gen, interval, left)
             except psycopg.OperationalError:
