@@ -1,4 +1,4 @@
-"""`run` for one statement, the engine, startup and shutdown. No statements."""
+"""`run` for one statement, the engine, start and end. No statements on todos."""
 
 import asyncio
 import logging
@@ -25,11 +25,11 @@ TIMEOUT = 10  # seconds until a statement without an answer is given up
 CANCEL_TIMEOUT = 2  # seconds more to cancel it in the server
 LEAST_TIME = 0.1  # seconds that have to be left for a statement to be sent
 
-# uvicorn shows what is logged to its own loggers only.
+# uvicorn shows the INFO lines of its own loggers only.
 logger = logging.getLogger("uvicorn.error")
 
-threads = ThreadPoolExecutor(POOL_SIZE, "database")
-# In these threads `this_thread.deadline` says when to give up, by time.monotonic().
+threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
+# In them `this_thread.deadline` says when to give up, by time.monotonic().
 this_thread = threading.local()
 
 
@@ -37,9 +37,12 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
     The statement is given up after TIMEOUT, whatever it waits for: a thread, a
-    connection or the answer. It is not carried out later, unless the server could
-    not be told. Raises SQLAlchemy's errors: OperationalError or TimeoutError when
-    the statement is given up or the database is away.
+    connection or the answer. (SQLite waits for a lock for 5 s, or the ?timeout= of
+    the URL.) To tell the server takes up to CANCEL_TIMEOUT more. The statement is
+    not carried out later, unless the server could not be told.
+
+    Raises SQLAlchemy's errors: OperationalError or TimeoutError when the statement
+    is given up or the database is away.
     """
     deadline = time.monotonic() + TIMEOUT
 
@@ -51,9 +54,9 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
             result = connection.execute(statement, values)
             return result.all() if result.returns_rows else []
 
-    # The thread decides. This is for what psycopg does not bound: a host with
-    # several addresses, none of which answers. SQLite waits for locks only, and
-    # may write after it has waited, so that it must not be overruled.
+    # The thread gives up first. This is for what psycopg does not bound: a host
+    # whose name is not resolved, or has several addresses, none of which answers.
+    # SQLite may write after it has waited for a lock: it must not be overruled.
     limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
     loop = asyncio.get_running_loop()
     try:
@@ -69,21 +72,23 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
         """Send what `gen` has to send and wait for the answer, until the deadline.
 
-        Each statement of a transaction has TIMEOUT. Raises psycopg.OperationalError.
+        Outside of `run`, as in a transaction, each statement has TIMEOUT.
+        `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         now = time.monotonic()
-        left = getattr(this_thread, "deadline", now + TIMEOUT) - now
-        # A cancel that overtakes its statement is lost, and the statement goes on.
+        deadline = getattr(this_thread, "deadline", now + TIMEOUT)
+        left = deadline - now
+        # The cancel of a statement sent later might overtake it, and be lost.
         if left > LEAST_TIME:
             try:
                 return super().wait(gen, interval, left)
             except psycopg.OperationalError:
                 if self.info.transaction_status != TransactionStatus.ACTIVE:
                     raise  # an error of the server, or the connection was lost
-                with suppress(psycopg.Error):
-                    self.cancel_safe(timeout=CANCEL_TIMEOUT)
-                    # The answer may have come meanwhile, and then it counts.
-                    return super().wait(gen, interval, 0)
+            with suppress(psycopg.Error, OSError):  # OSError: no descriptor left
+                self.cancel_safe(timeout=CANCEL_TIMEOUT)
+                # An answer that has come meanwhile counts: look once.
+                return super().wait(gen, interval, timeout=0)
         # At once: PgBouncer drops the cancel of a statement that it has queued,
         # and would begin the statement while the connection lasts.
         self.close()
@@ -119,9 +124,10 @@ def read_url() -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ValueError("another kind of database")
-    if not url.database or ":memory:" in url.database:
+    if not url.database:
         raise ValueError("no name of a database")
-    if url.query.get("mode") == "memory":  # each connection would have its own
+    # In memory each connection would have a database of its own.
+    if ":memory:" in url.database or url.query.get("mode") == "memory":
         raise ValueError("a SQLite database in memory")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
     return url
@@ -141,10 +147,11 @@ postgresql_args = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer < 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    "tcp_user_timeout": TIMEOUT * 1000,  # Linux waits a quarter of an hour
+    # Linux would try for a quarter of an hour, and deliver what was given up.
+    "tcp_user_timeout": TIMEOUT * 1000,
 }
-# How moments are written, whatever the database says. libpq reads these two
-# variables and PgBouncer passes them on, which it does not do for `options`.
+# How moments are written and in which zone, whatever the database says. libpq
+# reads these variables and PgBouncer passes them on, as it does not with `options`.
 os.environ["PGDATESTYLE"] = "ISO"
 os.environ["PGTZ"] = "UTC"
 
@@ -154,6 +161,7 @@ autocommit = create_engine(
     url,
     # Here, since execution options, as below, cost time with each statement.
     isolation_level="AUTOCOMMIT",
+    # A rollback after an answer that came at the deadline would be refused.
     skip_autocommit_rollback=True,
     pool_size=POOL_SIZE,
     max_overflow=0,
@@ -163,6 +171,7 @@ autocommit = create_engine(
 )
 # For several, `with engine.begin() as connection:` in a plain def endpoint:
 engine = autocommit.execution_options(
+    # What each of them does when it is not told.
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
@@ -176,7 +185,7 @@ def set_pragmas(connection: Any, _: Any) -> None:
 
 
 def open_bounded(_: Any, __: Any, args: Any, options: Any) -> BoundedConnection:
-    """Open a connection for the pool."""
+    """Open a connection for the pool, in place of SQLAlchemy."""
     try:
         return BoundedConnection.connect(*args, **options)
     except OSError as error:  # no file descriptor is left
@@ -192,9 +201,9 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
 
     Neon does so after five idle minutes. Unlike a ping, this sends nothing.
     """
-    if "used" not in record.info:
-        # If a new connection were refused here, SQLAlchemy would raise an error
-        # that does not say that the database is away.
+    if "used" not in record.info:  # SQLAlchemy empties it for a new connection
+        # If a new connection were refused here, SQLAlchemy's error would not say
+        # that the database is away.
         record.info["used"] = True
         return
     with Selector() as selector:
@@ -210,11 +219,11 @@ def keep_the_others(context: Any) -> None:
 
 
 if is_sqlite:
-    event.listen(engine, "connect", set_pragmas)
+    event.listen(autocommit, "connect", set_pragmas)
 else:
-    event.listen(engine, "do_connect", open_bounded)
-    event.listen(engine, "checkout", replace_closed)
-    event.listen(engine, "handle_error", keep_the_others)
+    event.listen(autocommit, "do_connect", open_bounded)
+    event.listen(autocommit, "checkout", replace_closed)
+    event.listen(autocommit, "handle_error", keep_the_others)
 
 
 @asynccontextmanager
@@ -224,8 +233,8 @@ async def lifespan(_: object) -> AsyncIterator[None]:
         create_tables()
     except StartError as error:
         logger.critical(error)
-        # Of an exception Starlette would log a traceback, and uvicorn exit with 3.
-        # TestClient, which runs the app outside the main thread, needs it.
+        # Of any exception, SystemExit too, Starlette would log a traceback, and
+        # uvicorn exit with 3. TestClient, outside the main thread, needs one.
         if threading.current_thread() is threading.main_thread():
             os._exit(error.exit_code)
         raise
@@ -254,15 +263,15 @@ def create_tables() -> None:
     except (exc.SQLAlchemyError, TypeError, ValueError) as error:
         # The last two are psycopg's, for a malformed option or host.
         why = reason(error)
-        code = 1 if isinstance(error, exc.OperationalError) else 3
-        if why.startswith("invalid"):  # as libpq says of the value of an option
-            code = 3
-        raise StartError(f"NEON_DATABASE_URL: cannot be used: {why}", code) from None
+        invalid = why.startswith("invalid")  # libpq's word for an option's value
+        is_away = isinstance(error, exc.OperationalError) and not invalid
+        sentence = f"NEON_DATABASE_URL: cannot be used: {why}"
+        raise StartError(sentence, 1 if is_away else 3) from None
     logger.info(f"Using {engine.name} database {place}")
 
 
 def check_encoding(connection: Connection) -> None:
-    """Raise StartError if there are characters that the database cannot store."""
+    """Raise StartError if the database cannot store every character."""
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding not in ("UTF8", "SQL_ASCII"):
         sentence = f"NEON_DATABASE_URL: its encoding is {encoding}, not UTF8"
@@ -282,7 +291,7 @@ def check_columns(connection: Connection) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Say in one line what failed, without the server's address or a value."""
+    """Say in one line what failed, without libpq's address or a row's value."""
     if isinstance(error, exc.DataError):
         return type(error.orig).__name__  # its words quote the value
     words = str(error)

@@ -26,13 +26,14 @@ from models import (
 
 # The statements run on a connection and not in a session, so select(Todo) gives
 # rows and no objects; FastAPI reads a row's columns as it would read attributes.
-# `run` fills in `owner`, which is the user_id of the path, and `todo_id`. (A value
-# called user_id would be one to set: SQLAlchemy takes it for the column.)
+# `run` fills in `owner`, which is the user_id of the path, and `todo_id`. (A
+# value called user_id would be one to set: SQLAlchemy takes it for the column.)
+# What a new row is not given, such as its id, has its default from models.py.
 of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
 newest_first = (col(Todo.created_at).desc(), col(Todo.id).desc())
 
-# The insert of PostgreSQL's dialect has ON CONFLICT, which SQLite understands too.
+# PostgreSQL's insert has ON CONFLICT; SQLAlchemy writes it for SQLite as well.
 ADD_OWNER = insert(User).values(id=bindparam("owner")).on_conflict_do_nothing()
 
 ADD_TODO = insert(Todo).values(user_id=bindparam("owner")).returning(Todo)
@@ -140,7 +141,7 @@ async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
 @app.exception_handler(exc.DBAPIError)
 async def database_refused(request: Request, error: exc.DBAPIError) -> JSONResponse:
     """Answer 500: a statement that the database refuses is this code's fault."""
-    if isinstance(error.orig, ReadOnlySqlTransaction):  # it is failing over
+    if isinstance(error.orig, ReadOnlySqlTransaction):  # a failover
         return await database_away(request, error)
     logger.error("Database error: %s", reason(error))
     return await server_error(request, error)

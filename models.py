@@ -40,7 +40,7 @@ class Todo(SQLModel, table=True):
     title: str = Field(max_length=255)
     description: str | None = Field(max_length=2000)
     is_completed: bool = False
-    # SQLModel's type for the column stores UTC and gives it back with the zone.
+    # SQLModel's UTCDateTime stores UTC and gives it back with the zone.
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
 

@@ -359,18 +359,43 @@ def test_a_transaction_is_given_up_as_well(alice: User, impatient: None) -> None
 
 
 @on_postgresql
-def test_nothing_is_sent_after_the_deadline(alice: User) -> None:
+def test_nothing_is_sent_when_the_deadline_is_near(alice: User) -> None:
     todo = alice.creates()
 
     def delete_too_late() -> None:
         ids = {"owner": alice.key, "todo_id": UUID(todo["id"])}
         with db.autocommit.connect() as connection:
-            db.this_thread.deadline = time.monotonic()
+            db.this_thread.deadline = time.monotonic() + db.LEAST_TIME
             connection.execute(main.DELETE_TODO, ids)
 
     with ThreadPoolExecutor(1) as thread:
         failure = thread.submit(delete_too_late).exception()
     assert isinstance(failure, sa.exc.OperationalError)
+    assert alice.lists() == [todo]
+
+
+@on_postgresql
+def test_an_answer_that_came_before_the_deadline_counts(alice: User) -> None:
+    def read_in_time() -> None:
+        with db.autocommit.connect() as connection:
+            connection.execute(main.LIST_TODOS, {"owner": alice.key})
+            db.this_thread.deadline = time.monotonic()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(read_in_time).result()
+
+
+@on_postgresql
+@pytest.mark.parametrize("free", [0, 1])
+def test_a_statement_is_given_up_where_few_descriptors_are_free(
+    alice: User, impatient: None, free: int
+) -> None:
+    todo = alice.creates()
+    ids = {"owner": alice.key, "todo_id": UUID(todo["id"])}
+    connected, few_left = db.engine.connect(), descriptors_left(free)
+    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 1 s")
+    with todos_locked(), connected as connection, few_left, given_up:
+        connection.execute(main.DELETE_TODO, ids)
     assert alice.lists() == [todo]
 
 
@@ -871,6 +896,13 @@ def test_what_the_database_refuses_is_500_and_one_line_without_a_todo(
     assert MARKER not in caplog.text
 
 
+def test_the_exception_of_a_statement_shows_no_parameter() -> None:
+    todo = main.ADD_TODO.values(title=MARKER)
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        execute(todo, owner=User().key)
+    assert MARKER not in str(refused.value)
+
+
 @on_postgresql
 def test_the_reason_for_the_log_repeats_no_value() -> None:
     with pytest.raises(sa.exc.DataError) as refused:
@@ -896,7 +928,7 @@ def test_a_service_without_free_descriptors_serves_its_clients(alice: User) -> N
     db.engine.dispose()  # so that the pool has one connection, which works
     with httpx.Client(base_url=http.base_url) as client, alice.watched():
         client.get(alice.todos, auth=alice)
-        with no_descriptor_left():
+        with descriptors_left(0):
             answer = client.get(alice.todos, auth=alice)
     assert answer.status_code == 200
 
@@ -1609,13 +1641,19 @@ def connections_refused() -> Iterator[None]:
 
 
 @contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """Use up the file descriptors of this process."""
-    with ExitStack() as files:
-        with suppress(OSError):
-            while True:
-                files.enter_context(open(os.devnull))
+def descriptors_left(free: int) -> Iterator[None]:
+    """Use up the file descriptors of this process but for a few."""
+    taken = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    for _ in range(free):
+        os.close(taken.pop())
+    try:
         yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
 
 
 # --- Starts with other settings ----------------------------------------------------
