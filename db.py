@@ -39,7 +39,8 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     The statement is given up after TIMEOUT, whatever it waits for: a thread, a
     connection or the answer. (SQLite waits for a lock for 5 s, or the ?timeout= of
     the URL.) To tell the server takes up to CANCEL_TIMEOUT more. The statement is
-    not carried out later, unless the server could not be told.
+    not carried out later, unless the server could not be told, or was finishing it
+    at that very moment.
 
     Raises SQLAlchemy's errors: OperationalError or TimeoutError when the statement
     is given up or the database is away.
