@@ -23,24 +23,27 @@ from sqlmodel import SQLModel, create_engine
 POOL_SIZE = 10  # connections per process, and as many threads
 TIMEOUT = 10  # seconds until a statement without an answer is given up
 CANCEL_TIMEOUT = 2  # seconds more to cancel it in the server
-LEAST_TIME = 0.1  # seconds that have to be left for a statement to be sent
+ROUND_TRIP_TIME = 0.1  # seconds in which a message and its answer arrive
 
 # uvicorn shows the INFO lines of its own loggers only.
 logger = logging.getLogger("uvicorn.error")
 
+# psycopg and sqlite3 block, so statements run in threads of their own. In these
+# `this_thread.deadline` says when to give up, by time.monotonic().
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
-# In them `this_thread.deadline` says when to give up, by time.monotonic().
 this_thread = threading.local()
 
 
 async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    The statement is given up after TIMEOUT, whatever it waits for: a thread, a
-    connection or the answer. (SQLite waits for a lock for 5 s, or the ?timeout= of
-    the URL.) To tell the server takes up to CANCEL_TIMEOUT more. The statement is
-    not carried out later, unless the server could not be told, or was finishing it
-    at that very moment.
+    On PostgreSQL the statement is given up after TIMEOUT, whatever it waits for: a
+    thread, a connection or the answer. To cancel it takes up to CANCEL_TIMEOUT
+    more. It is not carried out later, unless the server could not be told, or a
+    pooler was beginning it at that very moment.
+
+    On SQLite only the waits are limited: for a thread by TIMEOUT, and for a lock by
+    5 s or the ?timeout= of the URL.
 
     Raises SQLAlchemy's errors: OperationalError or TimeoutError when the statement
     is given up or the database is away.
@@ -55,32 +58,33 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
             result = connection.execute(statement, values)
             return result.all() if result.returns_rows else []
 
-    # The thread gives up first. This is for what psycopg does not bound: a host
-    # whose name is not resolved, or has several addresses, none of which answers.
-    # SQLite may write after it has waited for a lock: it must not be overruled.
+    # The thread itself gives up first. The limit is for what psycopg does not bound:
+    # a host whose name is not resolved, or has several addresses, all of them deaf.
+    # SQLite may still write after its wait for a lock: a 503 would be untrue.
     limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit):
             return await loop.run_in_executor(threads, execute)
-    except TimeoutError:
+    except TimeoutError:  # asyncio's: SQLAlchemy's is another class
         raise exc.TimeoutError(f"no thread or connection in {limit} s") from None
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that gives up a statement, and itself, at the deadline."""
+    """A connection that cancels a statement at the deadline, and closes itself."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
         """Send what `gen` has to send and wait for the answer, until the deadline.
 
-        Outside of `run`, as in a transaction, each statement has TIMEOUT.
-        `timeout` is not heeded. Raises psycopg.OperationalError.
+        Outside of `run`, say in engine.begin(), each statement has a TIMEOUT of its
+        own. `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         now = time.monotonic()
         deadline = getattr(this_thread, "deadline", now + TIMEOUT)
         left = deadline - now
-        # The cancel of a statement sent later might overtake it, and be lost.
-        if left > LEAST_TIME:
+        # A statement sent with less time left might arrive after its own cancel, which
+        # takes another connection, and would run on.
+        if left > ROUND_TRIP_TIME:
             try:
                 return super().wait(gen, interval, left)
             except psycopg.OperationalError:
@@ -88,10 +92,10 @@ class BoundedConnection(psycopg.Connection[Any]):
                     raise  # an error of the server, or the connection was lost
             with suppress(psycopg.Error, OSError):  # OSError: no descriptor left
                 self.cancel_safe(timeout=CANCEL_TIMEOUT)
-                # An answer that has come meanwhile counts: look once.
-                return super().wait(gen, interval, timeout=0)
-        # At once: PgBouncer drops the cancel of a statement that it has queued,
-        # and would begin the statement while the connection lasts.
+                # The server's last word: if the statement succeeded, it counts.
+                return super().wait(gen, interval, ROUND_TRIP_TIME)
+        # PgBouncer drops the cancel of a statement that it has queued, and would
+        # begin the statement later if this connection still stood.
         self.close()
         raise psycopg.OperationalError(f"no answer in {TIMEOUT} s")
 
@@ -99,7 +103,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 class StartError(Exception):
     """Why the service cannot start, in one sentence.
 
-    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it ends.
+    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it ends
+    itself.
     """
 
     def __init__(self, sentence: str, exit_code: int) -> None:
@@ -118,7 +123,8 @@ def read_url() -> URL:
         where = ", not even in .env" if find_dotenv() else ""
         logger.warning(f"NEON_DATABASE_URL is not set{where}: using ./todos.db")
         raw = "sqlite:///./todos.db"
-    if raw.count("@") > 1:  # the end of the password would be logged as the host
+    # Of such a password a part would be taken for the host, and logged.
+    if raw.count("@") > 1:
         raise ValueError("an @ in the password")
     url = make_url(raw)
     if url.drivername in ("postgresql", "postgres"):
@@ -148,11 +154,11 @@ postgresql_args = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer < 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    # Linux would try for a quarter of an hour, and deliver what was given up.
+    # Linux would send again for a quarter of an hour, and deliver what was given up.
     "tcp_user_timeout": TIMEOUT * 1000,
 }
-# How moments are written and in which zone, whatever the database says. libpq
-# reads these variables and PgBouncer passes them on, as it does not with `options`.
+# How moments are written and in which zone, whatever the database says. libpq sends
+# what these variables say, and PgBouncer passes it on. (`options` it does not.)
 os.environ["PGDATESTYLE"] = "ISO"
 os.environ["PGTZ"] = "UTC"
 
@@ -160,9 +166,9 @@ os.environ["PGTZ"] = "UTC"
 # For one statement, a transaction of its own without BEGIN and COMMIT:
 autocommit = create_engine(
     url,
-    # Here, since execution options, as below, cost time with each statement.
+    # Given here: an execution option, as below, costs time at each use.
     isolation_level="AUTOCOMMIT",
-    # A rollback after an answer that came at the deadline would be refused.
+    # Else the pool would roll back, which `wait` refuses after the deadline.
     skip_autocommit_rollback=True,
     pool_size=POOL_SIZE,
     max_overflow=0,
@@ -172,7 +178,7 @@ autocommit = create_engine(
 )
 # For several, `with engine.begin() as connection:` in a plain def endpoint:
 engine = autocommit.execution_options(
-    # What each of them does when it is not told.
+    # Each database's own default.
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
@@ -203,8 +209,7 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
     Neon does so after five idle minutes. Unlike a ping, this sends nothing.
     """
     if "used" not in record.info:  # SQLAlchemy empties it for a new connection
-        # If a new connection were refused here, SQLAlchemy's error would not say
-        # that the database is away.
+        # Refused here, a new connection would be an InvalidRequestError, a 500.
         record.info["used"] = True
         return
     with Selector() as selector:
@@ -234,8 +239,8 @@ async def lifespan(_: object) -> AsyncIterator[None]:
         create_tables()
     except StartError as error:
         logger.critical(error)
-        # Of any exception, SystemExit too, Starlette would log a traceback, and
-        # uvicorn exit with 3. TestClient, outside the main thread, needs one.
+        # After any exception, SystemExit too, Starlette would log a traceback, and
+        # uvicorn exit with 3. TestClient, in another thread, needs the exception.
         if threading.current_thread() is threading.main_thread():
             os._exit(error.exit_code)
         raise
@@ -292,7 +297,7 @@ def check_columns(connection: Connection) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Say in one line what failed, without libpq's address or a row's value."""
+    """Return in one line what failed, without libpq's address or a row's value."""
     if isinstance(error, exc.DataError):
         return type(error.orig).__name__  # its words quote the value
     words = str(error)

@@ -26,8 +26,8 @@ from models import (
 
 # The statements run on a connection and not in a session, so select(Todo) gives
 # rows and no objects; FastAPI reads a row's columns as it would read attributes.
-# `run` fills in `owner`, which is the user_id of the path, and `todo_id`. (A
-# value called user_id would be one to set: SQLAlchemy takes it for the column.)
+# Endpoints give `run` the values of `owner`, the user_id of the path, and `todo_id`.
+# (A value called user_id would be set: SQLAlchemy would take it for the column's.)
 # What a new row is not given, such as its id, has its default from models.py.
 of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
@@ -42,12 +42,13 @@ READ_TODO = select(Todo).where(of_owner, with_id)
 UPDATE_TODO = update(Todo).where(of_owner, with_id).returning(Todo)
 DELETE_TODO = delete(Todo).where(of_owner, with_id).returning(col(Todo.id))
 
+# 400 is FastAPI's answer to a body that it cannot decode.
 ERROR: dict[str, Any] = {"model": ErrorResponse}
 
 app = FastAPI(
     title="Todos",
     lifespan=lifespan,
-    redirect_slashes=False,  # a redirect would repeat the Host that was sent
+    redirect_slashes=False,  # a redirect goes to the Host that the client sent
     responses={413: ERROR, 503: ERROR},
     generate_unique_id_function=lambda route: route.name,
 )
@@ -121,9 +122,9 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
         message = problem["msg"]
         if kind == "extra_forbidden":
             location = location[:-1]  # without the name, which the client chose
-        if kind == "string_pattern_mismatch":  # quotes the regular expression
+        if kind == "string_pattern_mismatch":  # it quotes the regular expression
             message = "String is blank, or has a character that is not allowed"
-        if kind.endswith("_parsing"):  # "..., found `x` at 1" quotes the value
+        if kind.endswith("_parsing"):  # it may end in ", found `x` at 1", the value
             message = message.split(",")[0]
         detail.append({"type": kind, "loc": location, "msg": message})
     return JSONResponse({"detail": detail}, 422)
@@ -132,7 +133,7 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
 @app.exception_handler(exc.OperationalError)
 @app.exception_handler(exc.TimeoutError)
 async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
-    """Answer 503; the log says why, in one line."""
+    """Answer 503: it is away, locked or too slow; the log says which, in one line."""
     logger.error("Database error: %s", reason(error))
     answer = {"detail": "Database unavailable"}
     return JSONResponse(answer, 503, headers={"Retry-After": "5"})
@@ -140,8 +141,11 @@ async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
 
 @app.exception_handler(exc.DBAPIError)
 async def database_refused(request: Request, error: exc.DBAPIError) -> JSONResponse:
-    """Answer 500: a statement that the database refuses is this code's fault."""
-    if isinstance(error.orig, ReadOnlySqlTransaction):  # a failover
+    """Answer 500: a statement that is refused is this code's fault.
+
+    A database that has become read-only is away instead, and answered 503.
+    """
+    if isinstance(error.orig, ReadOnlySqlTransaction):  # after a failover
         return await database_away(request, error)
     logger.error("Database error: %s", reason(error))
     return await server_error(request, error)
@@ -157,9 +161,9 @@ MAX_BODY_KIB = 64
 
 
 class BodyLimit:
-    """Answer 413 to a body over MAX_BODY_KIB before anything is done with it.
+    """Answer 413 to a body over MAX_BODY_KIB before an endpoint runs.
 
-    FastAPI's own max_body_size would run a DELETE first, and answer plain text.
+    FastAPI's own max_body_size would carry out a DELETE, and answer in plain text.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -185,7 +189,7 @@ class BodyLimit:
             more = message.get("more_body", False)
 
         whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
-        body.clear()  # so that it is held once
+        body.clear()  # so as not to hold it twice
 
         async def receive_whole() -> Message:
             if whole:

@@ -40,13 +40,14 @@ class Todo(SQLModel, table=True):
     title: str = Field(max_length=255)
     description: str | None = Field(max_length=2000)
     is_completed: bool = False
-    # SQLModel's UTCDateTime stores UTC and gives it back with the zone.
+    # SQLModel makes it a UTCDateTime, which stores UTC and returns it with the zone.
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
 
 
 # The shapes are plain pydantic models, which validate a list of rows in less time
-# than SQLModel classes do.
+# than SQLModel classes do. What TodoCreate and TodoUpdate hold is set as it was sent,
+# so no id and no user_id is among their fields.
 
 BUY_MILK: JsonDict = {
     "examples": [{"title": "Buy milk", "description": "Two litres"}],
@@ -73,7 +74,7 @@ class TodoUpdate(BaseModel, extra="forbid", json_schema_extra=COMPLETE):
 
 
 class TodoPublic(BaseModel):
-    """A todo as every endpoint returns it."""
+    """A todo as the API returns it."""
 
     id: UUID
     title: str
