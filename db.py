@@ -28,8 +28,8 @@ ROUND_TRIP_TIME = 0.1  # seconds in which a message and its answer arrive
 # uvicorn shows the INFO lines of its own loggers only.
 logger = logging.getLogger("uvicorn.error")
 
-# psycopg and sqlite3 block, so statements run in threads of their own. In these
-# `this_thread.deadline` says when to give up, by time.monotonic().
+# psycopg and sqlite3 block, so statements run in threads of their own. In
+# these `this_thread.deadline` says when to give up, by time.monotonic().
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 this_thread = threading.local()
 
@@ -37,16 +37,16 @@ this_thread = threading.local()
 async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    On PostgreSQL the statement is given up after TIMEOUT, whatever it waits for: a
-    thread, a connection or the answer. To cancel it takes up to CANCEL_TIMEOUT
+    On PostgreSQL the statement is given up after TIMEOUT, whatever it waits for:
+    a thread, a connection or the answer. To cancel it takes up to CANCEL_TIMEOUT
     more. It is not carried out later, unless the server could not be told, or a
     pooler was beginning it at that very moment.
 
-    On SQLite only the waits are limited: for a thread by TIMEOUT, and for a lock by
-    5 s or the ?timeout= of the URL.
+    On SQLite only the waits are limited: for a thread by TIMEOUT, and for a lock
+    by 5 s or the ?timeout= of the URL.
 
-    Raises SQLAlchemy's errors: OperationalError or TimeoutError when the statement
-    is given up or the database is away.
+    Raises SQLAlchemy's errors: OperationalError or TimeoutError when the
+    statement is given up or the database is away.
     """
     deadline = time.monotonic() + TIMEOUT
 
@@ -58,9 +58,10 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
             result = connection.execute(statement, values)
             return result.all() if result.returns_rows else []
 
-    # The thread itself gives up first. The limit is for what psycopg does not bound:
-    # a host whose name is not resolved, or has several addresses, all of them deaf.
-    # SQLite may still write after its wait for a lock: a 503 would be untrue.
+    # The thread itself gives up first. The limit is for what psycopg does not
+    # bound: a host whose name is not resolved, or has several addresses, all
+    # of them deaf. SQLite may still write after its wait for a lock: a 503
+    # would be untrue.
     limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
     loop = asyncio.get_running_loop()
     try:
@@ -71,19 +72,19 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that cancels a statement at the deadline, and closes itself."""
+    """A connection that cancels a statement at the deadline, and then closes."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
-        """Send what `gen` has to send and wait for the answer, until the deadline.
+        """Send what `gen` has to send, and wait for the answer until the deadline.
 
-        Outside of `run`, say in engine.begin(), each statement has a TIMEOUT of its
-        own. `timeout` is not heeded. Raises psycopg.OperationalError.
+        Outside of `run`, say in engine.begin(), each statement has a TIMEOUT of
+        its own. `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         now = time.monotonic()
         deadline = getattr(this_thread, "deadline", now + TIMEOUT)
         left = deadline - now
-        # A statement sent with less time left might arrive after its own cancel, which
-        # takes another connection, and would run on.
+        # A statement sent with less time left might arrive after its own
+        # cancel, which takes another connection, and would run on.
         if left > ROUND_TRIP_TIME:
             try:
                 return super().wait(gen, interval, left)
@@ -92,10 +93,10 @@ class BoundedConnection(psycopg.Connection[Any]):
                     raise  # an error of the server, or the connection was lost
             with suppress(psycopg.Error, OSError):  # OSError: no descriptor left
                 self.cancel_safe(timeout=CANCEL_TIMEOUT)
-                # The server's last word: if the statement succeeded, it counts.
+                # The server's last word: a statement that succeeded counts.
                 return super().wait(gen, interval, ROUND_TRIP_TIME)
-        # PgBouncer drops the cancel of a statement that it has queued, and would
-        # begin the statement later if this connection still stood.
+        # PgBouncer drops the cancel of a statement that it has queued, and
+        # would begin the statement later if this connection still stood.
         self.close()
         raise psycopg.OperationalError(f"no answer in {TIMEOUT} s")
 
@@ -103,8 +104,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 class StartError(Exception):
     """Why the service cannot start, in one sentence.
 
-    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it ends
-    itself.
+    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it
+    ends itself.
     """
 
     def __init__(self, sentence: str, exit_code: int) -> None:
@@ -154,11 +155,11 @@ postgresql_args = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer < 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    # Linux would send again for a quarter of an hour, and deliver what was given up.
+    # Linux would send again for 15 minutes, and deliver what was given up.
     "tcp_user_timeout": TIMEOUT * 1000,
 }
-# How moments are written and in which zone, whatever the database says. libpq sends
-# what these variables say, and PgBouncer passes it on. (`options` it does not.)
+# How moments are written and in which zone, whatever the database says. libpq
+# sends what these variables say; PgBouncer passes it on, unlike `options`.
 os.environ["PGDATESTYLE"] = "ISO"
 os.environ["PGTZ"] = "UTC"
 
@@ -186,7 +187,7 @@ engine = autocommit.execution_options(
 def set_pragmas(connection: Any, _: Any) -> None:
     """Make SQLite enforce foreign keys, and let it read while it writes."""
     connection.execute("PRAGMA foreign_keys = ON")
-    # The mode is the file's. Of two processes that set it at once one may fail.
+    # The mode is the file's. Of two processes that set it, one may fail.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
@@ -209,7 +210,7 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
     Neon does so after five idle minutes. Unlike a ping, this sends nothing.
     """
     if "used" not in record.info:  # SQLAlchemy empties it for a new connection
-        # Refused here, a new connection would be an InvalidRequestError, a 500.
+        # Refused here, a new connection would be an InvalidRequestError: 500.
         record.info["used"] = True
         return
     with Selector() as selector:
@@ -239,8 +240,9 @@ async def lifespan(_: object) -> AsyncIterator[None]:
         create_tables()
     except StartError as error:
         logger.critical(error)
-        # After any exception, SystemExit too, Starlette would log a traceback, and
-        # uvicorn exit with 3. TestClient, in another thread, needs the exception.
+        # After any exception, SystemExit too, Starlette would log a traceback,
+        # and uvicorn exit with 3. TestClient, in another thread, needs the
+        # exception.
         if threading.current_thread() is threading.main_thread():
             os._exit(error.exit_code)
         raise
@@ -297,7 +299,7 @@ def check_columns(connection: Connection) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Return in one line what failed, without libpq's address or a row's value."""
+    """Return in a line what failed, without libpq's address or a row's value."""
     if isinstance(error, exc.DataError):
         return type(error.orig).__name__  # its words quote the value
     words = str(error)

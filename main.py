@@ -24,11 +24,12 @@ from models import (
     UserId,
 )
 
-# The statements run on a connection and not in a session, so select(Todo) gives
-# rows and no objects; FastAPI reads a row's columns as it would read attributes.
-# Endpoints give `run` the values of `owner`, the user_id of the path, and `todo_id`.
-# (A value called user_id would be set: SQLAlchemy would take it for the column's.)
-# What a new row is not given, such as its id, has its default from models.py.
+# The statements run on a connection and not in a session, so select(Todo)
+# gives rows and no objects; FastAPI reads a row's columns as it would read
+# attributes. Endpoints give `run` the values of `owner`, the user_id of the
+# path, and `todo_id`. (A value called user_id would be set: SQLAlchemy would
+# take it for the column's.) What a new row is not given, such as its id, has
+# its default from models.py.
 of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
 newest_first = (col(Todo.created_at).desc(), col(Todo.id).desc())
@@ -56,7 +57,7 @@ app = FastAPI(
 TODOS = "/users/{user_id}/todos"
 TODO = TODOS + "/{todo_id}"
 
-# openapi_examples and not examples, which /docs does not fill into a parameter.
+# Not `examples`, which /docs does not fill into a parameter.
 A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
@@ -133,7 +134,7 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
 @app.exception_handler(exc.OperationalError)
 @app.exception_handler(exc.TimeoutError)
 async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
-    """Answer 503: it is away, locked or too slow; the log says which, in one line."""
+    """Answer 503: it is away, locked or too slow. The log says which, in a line."""
     logger.error("Database error: %s", reason(error))
     answer = {"detail": "Database unavailable"}
     return JSONResponse(answer, 503, headers={"Retry-After": "5"})

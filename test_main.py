@@ -1278,50 +1278,50 @@ def test_guard_a_hundred_clients_at_once_are_all_answered(
 # Statements for the audit to judge. Alice asks, and Bob does not.
 ALICE: Any = sa.bindparam("alice")
 BOB: Any = sa.bindparam("bob")
-TODOS = SQLModel.metadata.tables["todos"]
-FIRST = TODOS.alias()
-SECOND = TODOS.alias()
+TABLE = SQLModel.metadata.tables["todos"]
+FIRST = TABLE.alias()
+SECOND = TABLE.alias()
 
-IS_ALICES = TODOS.c.user_id == ALICE
+IS_ALICES = TABLE.c.user_id == ALICE
 FIRST_IS_ALICES = FIRST.c.user_id == ALICE
 SECOND_IS_ALICES = SECOND.c.user_id == ALICE
-IS_NAMED = TODOS.c.title == "x"
-EXISTS_FIRST = sa.exists().where(FIRST.c.id == TODOS.c.id)
+IS_NAMED = TABLE.c.title == "x"
+EXISTS_FIRST = sa.exists().where(FIRST.c.id == TABLE.c.id)
 
-IDS = sa.select(TODOS.c.id)
+IDS = sa.select(TABLE.c.id)
 ALICES_IDS = IDS.where(IS_ALICES)
 PAIRS = sa.select(FIRST.c.id).join(SECOND, FIRST.c.id == SECOND.c.id)
 JOINED = FIRST.join(SECOND, FIRST_IS_ALICES & SECOND_IS_ALICES)
-RENAME = sa.update(TODOS).values(title="x")
-ADD = insert(TODOS)
+RENAME = sa.update(TABLE).values(title="x")
+ADD = insert(TABLE)
 ALICES_ROW = {"user_id": ALICE, **models.TodoCreate(**NEW_TODO).model_dump()}
 BOBS_ROW = ALICES_ROW | {"user_id": BOB}
 
 REFUSED: dict[str, sa.Executable] = {
     "text": sa.text("SELECT id FROM todos"),
-    "text in capitals": sa.text("SELECT count(*) FROM TODOS"),
+    "text in capitals": sa.text("SELECT count(*) FROM TABLE"),
     "text that names the table after a comma": sa.text("SELECT 1 FROM users, todos"),
     "the table by its name": sa.select(sa.table("todos", sa.column("id"))),
     "no condition": IDS,
     "another condition": IDS.where(IS_NAMED),
-    "another user": IDS.where(TODOS.c.user_id == BOB),
+    "another user": IDS.where(TABLE.c.user_id == BOB),
     "condition negated": IDS.where(~IS_ALICES),
     "condition under OR": IDS.where(sa.or_(IS_ALICES, IS_NAMED)),
     "condition in CASE": IDS.where(sa.case((IS_ALICES, True))),
     "condition beside text": ALICES_IDS.where(sa.literal_column("1 OR 1")),
     "condition beside text in a condition": ALICES_IDS.where(
-        TODOS.c.title == sa.literal_column("'x' OR 'x' = 'x'")
+        TABLE.c.title == sa.literal_column("'x' OR 'x' = 'x'")
     ),
     "condition before text": ALICES_IDS.suffix_with("OR 1 = 1"),
     "condition only in ON": JOINED.select(),
     "condition on one of two": PAIRS.where(FIRST_IS_ALICES),
-    "condition only in a subquery": IDS.where(TODOS.c.id.in_(ALICES_IDS)),
+    "condition only in a subquery": IDS.where(TABLE.c.id.in_(ALICES_IDS)),
     "no condition in EXISTS": ALICES_IDS.where(EXISTS_FIRST),
     "no condition in a CTE": sa.select(IDS.cte()),
     "no condition in a UNION": ALICES_IDS.union(IDS),
     "UPDATE by another condition": RENAME.where(IS_NAMED),
     "UPDATE that gives a row away": RENAME.where(IS_ALICES).values(user_id=BOB),
-    "DELETE by another condition": sa.delete(TODOS).where(IS_NAMED),
+    "DELETE by another condition": sa.delete(TABLE).where(IS_NAMED),
     "INSERT without a user": ADD.values(title="x"),
     "INSERT for another user": ADD.values(BOBS_ROW),
     "INSERT for two users": ADD.values([ALICES_ROW, BOBS_ROW]),
@@ -1340,9 +1340,9 @@ LET_THROUGH: dict[str, sa.Executable] = {
     "condition in both of a UNION": ALICES_IDS.union(ALICES_IDS),
     "label with the table's name": ALICES_IDS.add_columns(IS_NAMED.label("todos")),
     "number of rows": sa.select(sa.func.count()).where(IS_ALICES),
-    "search": ALICES_IDS.where(TODOS.c.title.icontains("%", autoescape=True)),
+    "search": ALICES_IDS.where(TABLE.c.title.icontains("%", autoescape=True)),
     "UPDATE": RENAME.where(IS_ALICES),
-    "DELETE": sa.delete(TODOS).where(IS_ALICES),
+    "DELETE": sa.delete(TABLE).where(IS_ALICES),
     "INSERT of two rows": ADD.values([ALICES_ROW, ALICES_ROW]),
     "no table": sa.select(sa.literal(1)),
 }
@@ -1368,7 +1368,7 @@ def test_guard_lets_through_the_user_as_a_value(alice: User) -> None:
         execute(main.ADD_OWNER, owner=alice.key)
         execute(ADD.values(row))
         execute(ADD.values([row, row]))
-        execute(IDS.where(TODOS.c.user_id == alice.key))
+        execute(IDS.where(TABLE.c.user_id == alice.key))
 
 
 def test_guard_refuses_another_user_as_a_value(alice: User, bob: User) -> None:
