@@ -1299,7 +1299,7 @@ BOBS_ROW = ALICES_ROW | {"user_id": BOB}
 
 REFUSED: dict[str, sa.Executable] = {
     "text": sa.text("SELECT id FROM todos"),
-    "text in capitals": sa.text("SELECT count(*) FROM TABLE"),
+    "text in capitals": sa.text("SELECT count(*) FROM TODOS"),
     "text that names the table after a comma": sa.text("SELECT 1 FROM users, todos"),
     "the table by its name": sa.select(sa.table("todos", sa.column("id"))),
     "no condition": IDS,
