@@ -23,7 +23,7 @@ from sqlmodel import SQLModel, create_engine
 POOL_SIZE = 10  # connections per process, and as many threads
 TIMEOUT = 10  # seconds until a statement without an answer is given up
 CANCEL_TIMEOUT = 2  # seconds more to cancel it in the server
-ROUND_TRIP_TIME = 0.1  # seconds in which a message and its answer arrive
+ROUND_TRIP_TIME = 0.1  # seconds allowed for a message and its answer
 
 # uvicorn shows the INFO lines of its own loggers only.
 logger = logging.getLogger("uvicorn.error")
@@ -39,11 +39,11 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
 
     On PostgreSQL the statement is given up after TIMEOUT, whatever it waits for:
     a thread, a connection or the answer. To cancel it takes up to CANCEL_TIMEOUT
-    more. It is not carried out later, unless the server could not be told, or a
+    more. It is not carried out later, unless the cancel did not arrive, or a
     pooler was beginning it at that very moment.
 
-    On SQLite only the waits are limited: for a thread by TIMEOUT, and for a lock
-    by 5 s or the ?timeout= of the URL.
+    On SQLite it is given up if it gets no lock in 5 s, or the ?timeout= of the
+    URL, or its thread only after TIMEOUT.
 
     Raises SQLAlchemy's errors: OperationalError or TimeoutError when the
     statement is given up or the database is away.
@@ -60,14 +60,14 @@ async def run(statement: Executable, /, **values: Any) -> Sequence[Row[Any]]:
 
     # The thread itself gives up first. The limit is for what psycopg does not
     # bound: a host whose name is not resolved, or has several addresses, all
-    # of them deaf. SQLite may still write after its wait for a lock: a 503
-    # would be untrue.
+    # of them deaf. None on SQLite, which may still write after its wait for a
+    # lock: a 503 would be untrue.
     limit = None if is_sqlite else TIMEOUT + CANCEL_TIMEOUT + 0.5
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit):
             return await loop.run_in_executor(threads, execute)
-    except TimeoutError:  # asyncio's: SQLAlchemy's is another class
+    except TimeoutError:  # the built-in one, of asyncio.timeout
         raise exc.TimeoutError(f"no thread or connection in {limit} s") from None
 
 
@@ -91,9 +91,10 @@ class BoundedConnection(psycopg.Connection[Any]):
             except psycopg.OperationalError:
                 if self.info.transaction_status != TransactionStatus.ACTIVE:
                     raise  # an error of the server, or the connection was lost
-            with suppress(psycopg.Error, OSError):  # OSError: no descriptor left
+            # Suppressed: it was cancelled, or no file descriptor is left.
+            with suppress(psycopg.Error, OSError):
                 self.cancel_safe(timeout=CANCEL_TIMEOUT)
-                # The server's last word: a statement that succeeded counts.
+                # If it succeeded before it was cancelled, that counts.
                 return super().wait(gen, interval, ROUND_TRIP_TIME)
         # PgBouncer drops the cancel of a statement that it has queued, and
         # would begin the statement later if this connection still stood.
@@ -104,8 +105,8 @@ class BoundedConnection(psycopg.Connection[Any]):
 class StartError(Exception):
     """Why the service cannot start, in one sentence.
 
-    After exit code 1 `uvicorn --workers` starts the worker again; after 3 it
-    ends itself.
+    After exit code 1 `uvicorn --workers` starts the worker again; after 3
+    uvicorn itself ends.
     """
 
     def __init__(self, sentence: str, exit_code: int) -> None:
@@ -121,10 +122,10 @@ def read_url() -> URL:
     load_dotenv(encoding="utf-8-sig")  # Windows may write a byte order mark
     raw = os.environ.get("NEON_DATABASE_URL")
     if raw is None:
-        where = ", not even in .env" if find_dotenv() else ""
-        logger.warning(f"NEON_DATABASE_URL is not set{where}: using ./todos.db")
+        hint = ", not even in .env" if find_dotenv() else ""
+        logger.warning(f"NEON_DATABASE_URL is not set{hint}: using ./todos.db")
         raw = "sqlite:///./todos.db"
-    # Of such a password a part would be taken for the host, and logged.
+    # The end of such a password would be taken for the host, and logged.
     if raw.count("@") > 1:
         raise ValueError("an @ in the password")
     url = make_url(raw)
@@ -155,7 +156,7 @@ postgresql_args = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer < 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    # Linux would send again for 15 minutes, and deliver what was given up.
+    # Linux would repeat it for 15 minutes, and deliver what was given up.
     "tcp_user_timeout": TIMEOUT * 1000,
 }
 # How moments are written and in which zone, whatever the database says. libpq
@@ -177,7 +178,7 @@ autocommit = create_engine(
     hide_parameters=True,
     connect_args={} if is_sqlite else postgresql_args,
 )
-# For several, `with engine.begin() as connection:` in a plain def endpoint:
+# For several in one, `with engine.begin() as connection:` in a def endpoint:
 engine = autocommit.execution_options(
     # Each database's own default.
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
@@ -200,7 +201,7 @@ def open_bounded(_: Any, __: Any, args: Any, options: Any) -> BoundedConnection:
         raise psycopg.OperationalError(str(error)) from None
 
 
-# epoll and kqueue need a file descriptor of their own, when none may be left.
+# epoll and kqueue need a file descriptor of their own, and none may be left.
 Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -210,7 +211,8 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
     Neon does so after five idle minutes. Unlike a ping, this sends nothing.
     """
     if "used" not in record.info:  # SQLAlchemy empties it for a new connection
-        # Refused here, a new connection would be an InvalidRequestError: 500.
+        # A new one must not be refused here, which would be an
+        # InvalidRequestError, and so a 500.
         record.info["used"] = True
         return
     with Selector() as selector:
@@ -305,7 +307,7 @@ def reason(error: Exception) -> str:
     words = str(error)
     if isinstance(error, exc.DBAPIError):
         words = str(error.orig)
-    first_line = words.partition("\n")[0]  # then PostgreSQL's DETAIL, with a value
+    first_line = words.partition("\n")[0]  # a DETAIL with a value may follow
     # connection to server at "10.0.0.1", port 5432 failed: Connection refused
     address = r"^(connection .* failed|connection is bad|failed to resolve .*'): "
     return re.sub(address, "", first_line)

@@ -26,15 +26,14 @@ from models import (
 
 # The statements run on a connection and not in a session, so select(Todo)
 # gives rows and no objects; FastAPI reads a row's columns as it would read
-# attributes. Endpoints give `run` the values of `owner`, the user_id of the
-# path, and `todo_id`. (A value called user_id would be set: SQLAlchemy would
-# take it for the column's.) What a new row is not given, such as its id, has
-# its default from models.py.
+# attributes. Endpoints give `run` the path's user_id as `owner`, and its todo_id.
+# (Not as user_id: SQLAlchemy keeps the columns' names for values to be set.)
+# Columns that an INSERT leaves out, such as id, get their default from models.py.
 of_owner = col(Todo.user_id) == bindparam("owner")
 with_id = col(Todo.id) == bindparam("todo_id")
 newest_first = (col(Todo.created_at).desc(), col(Todo.id).desc())
 
-# PostgreSQL's insert has ON CONFLICT; SQLAlchemy writes it for SQLite as well.
+# This `insert` has ON CONFLICT; SQLAlchemy writes it for SQLite as well.
 ADD_OWNER = insert(User).values(id=bindparam("owner")).on_conflict_do_nothing()
 
 ADD_TODO = insert(Todo).values(user_id=bindparam("owner")).returning(Todo)
@@ -43,7 +42,6 @@ READ_TODO = select(Todo).where(of_owner, with_id)
 UPDATE_TODO = update(Todo).where(of_owner, with_id).returning(Todo)
 DELETE_TODO = delete(Todo).where(of_owner, with_id).returning(col(Todo.id))
 
-# 400 is FastAPI's answer to a body that it cannot decode.
 ERROR: dict[str, Any] = {"model": ErrorResponse}
 
 app = FastAPI(
@@ -62,6 +60,7 @@ A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 
+# 400 is FastAPI's own answer, to a body that is not UTF-8.
 @app.post(TODOS, status_code=201, response_model=TodoPublic, responses={400: ERROR})
 async def create_todo(
     user_id: UserIdInPath, todo: TodoCreate, request: Request, response: Response
@@ -125,7 +124,7 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
             location = location[:-1]  # without the name, which the client chose
         if kind == "string_pattern_mismatch":  # it quotes the regular expression
             message = "String is blank, or has a character that is not allowed"
-        if kind.endswith("_parsing"):  # it may end in ", found `x` at 1", the value
+        if kind.endswith("_parsing"):  # "..., found `x` at 1" quotes the value
             message = message.split(",")[0]
         detail.append({"type": kind, "loc": location, "msg": message})
     return JSONResponse({"detail": detail}, 422)
@@ -134,7 +133,7 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
 @app.exception_handler(exc.OperationalError)
 @app.exception_handler(exc.TimeoutError)
 async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
-    """Answer 503: it is away, locked or too slow. The log says which, in a line."""
+    """Answer 503: the database is away, locked or slow. The log says which."""
     logger.error("Database error: %s", reason(error))
     answer = {"detail": "Database unavailable"}
     return JSONResponse(answer, 503, headers={"Retry-After": "5"})
@@ -144,9 +143,9 @@ async def database_away(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
 async def database_refused(request: Request, error: exc.DBAPIError) -> JSONResponse:
     """Answer 500: a statement that is refused is this code's fault.
 
-    A database that has become read-only is away instead, and answered 503.
+    But a database that is read-only, as after a failover, counts as away: 503.
     """
-    if isinstance(error.orig, ReadOnlySqlTransaction):  # after a failover
+    if isinstance(error.orig, ReadOnlySqlTransaction):
         return await database_away(request, error)
     logger.error("Database error: %s", reason(error))
     return await server_error(request, error)
@@ -154,7 +153,7 @@ async def database_refused(request: Request, error: exc.DBAPIError) -> JSONRespo
 
 @app.exception_handler(Exception)
 async def server_error(_: Request, __: Exception) -> JSONResponse:
-    """Answer 500. Of what no other handler takes, uvicorn logs the traceback."""
+    """Answer 500. If no handler above took the exception, uvicorn logs it whole."""
     return JSONResponse({"detail": "Internal server error"}, 500)
 
 

@@ -32,7 +32,7 @@ class Todo(SQLModel, table=True):
 
     __tablename__ = "todos"
     __table_args__ = (
-        # Serves the user's list, newest first. One todo has the primary key.
+        # Serves the user's list, newest first. The primary key serves one todo.
         Index("ix_todos_user_id", "user_id", "created_at", "id"),
     )
 
@@ -40,14 +40,14 @@ class Todo(SQLModel, table=True):
     title: str = Field(max_length=255)
     description: str | None = Field(max_length=2000)
     is_completed: bool = False
-    # SQLModel makes it a UTCDateTime: stored in UTC, returned with the zone.
+    # SQLModel's type for it, UTCDateTime, stores UTC and returns it with the zone.
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
 
 
 # The shapes are plain pydantic models, which validate a list of rows in less
-# time than SQLModel classes do. What TodoCreate and TodoUpdate hold is set as
-# it was sent, so no id and no user_id is among their fields.
+# time than SQLModel classes do. Every field of TodoCreate and TodoUpdate goes
+# into the SQL as it was sent, so they must have no id and no user_id.
 
 BUY_MILK: JsonDict = {
     "examples": [{"title": "Buy milk", "description": "Two litres"}],
