@@ -52,8 +52,8 @@ app = FastAPI(
     generate_unique_id_function=lambda route: route.name,
 )
 
-TODOS = "/users/{user_id}/todos"
-TODO = TODOS + "/{todo_id}"
+TODOS_PATH = "/users/{user_id}/todos"
+TODO_PATH = TODOS_PATH + "/{todo_id}"
 
 # Not `examples`, which /docs does not fill into a parameter.
 A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
@@ -61,7 +61,9 @@ UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 
 # 400 is FastAPI's own answer, to a body that is not UTF-8.
-@app.post(TODOS, status_code=201, response_model=TodoPublic, responses={400: ERROR})
+@app.post(
+    TODOS_PATH, status_code=201, response_model=TodoPublic, responses={400: ERROR}
+)
 async def create_todo(
     user_id: UserIdInPath, todo: TodoCreate, request: Request, response: Response
 ) -> Any:
@@ -70,25 +72,25 @@ async def create_todo(
     statement = ADD_TODO.values(**todo.model_dump())
     [row] = await run(statement, owner=user_id)
     root_path = request.scope.get("root_path", "").rstrip("/")
-    path = TODO.format(user_id=user_id, todo_id=row.id)
+    path = TODO_PATH.format(user_id=user_id, todo_id=row.id)
     response.headers["Location"] = root_path + path
     return row
 
 
-@app.get(TODOS, response_model=list[TodoPublic])
+@app.get(TODOS_PATH, response_model=list[TodoPublic])
 async def list_todos(user_id: UserIdInPath) -> Any:
     """List all of the user's todos, newest first."""
     return await run(LIST_TODOS, owner=user_id)
 
 
-@app.get(TODO, response_model=TodoPublic, responses={404: ERROR})
+@app.get(TODO_PATH, response_model=TodoPublic, responses={404: ERROR})
 async def read_todo(user_id: UserIdInPath, todo_id: UUID) -> Any:
     """Read one todo."""
     rows = await run(READ_TODO, owner=user_id, todo_id=todo_id)
     return one_or_404(rows)
 
 
-@app.patch(TODO, response_model=TodoPublic, responses={400: ERROR, 404: ERROR})
+@app.patch(TODO_PATH, response_model=TodoPublic, responses={400: ERROR, 404: ERROR})
 async def update_todo(user_id: UserIdInPath, todo_id: UUID, changes: TodoUpdate) -> Any:
     """Change the fields that are sent. A null description clears it."""
     values = changes.model_dump()
@@ -98,7 +100,7 @@ async def update_todo(user_id: UserIdInPath, todo_id: UUID, changes: TodoUpdate)
     return one_or_404(rows)
 
 
-@app.delete(TODO, status_code=204, responses={404: ERROR})
+@app.delete(TODO_PATH, status_code=204, responses={404: ERROR})
 async def delete_todo(user_id: UserIdInPath, todo_id: UUID) -> None:
     """Delete one todo for good."""
     rows = await run(DELETE_TODO, owner=user_id, todo_id=todo_id)

@@ -1010,7 +1010,7 @@ def test_the_document_tells_the_rules_of_a_change() -> None:
 
 def test_the_document_has_an_example_for_the_user_alone() -> None:
     # A todo's id is made by the service, so that no example would work.
-    parameters = DOCUMENT["paths"][main.TODO]["get"]["parameters"]
+    parameters = DOCUMENT["paths"][main.TODO_PATH]["get"]["parameters"]
     assert [taken["name"] for taken in parameters if "examples" in taken] == ["user_id"]
 
 
