@@ -331,10 +331,23 @@ def test_a_statement_that_gets_no_thread_in_time_is_503(
 def test_the_wait_for_a_thread_is_a_part_of_the_time(
     alice: User, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.9)  # of 1 s, half are waited for
+    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.9)  # of 1 s, 0.2 are waited for
     for _ in range(db.POOL_SIZE):
-        db.threads.submit(time.sleep, 0.5)
+        db.threads.submit(time.sleep, 0.2)
     assert_error(alice.asks("GET", alice.todos, fails=True), 503)
+
+
+@on_postgresql
+def test_a_client_waits_no_longer_than_a_statement_may_take(
+    alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(db, "TIMEOUT", 0)
+    monkeypatch.setattr(db, "CANCEL_TIMEOUT", 0)
+    for _ in range(db.POOL_SIZE):
+        db.threads.submit(time.sleep, 0.7)
+    assert_error(alice.asks("GET", alice.todos, fails=True), 503)
+    why = "no thread or connection in 0.5 s"
+    assert caplog.messages == [f"Database error: {why}"]
 
 
 @on_postgresql
@@ -609,9 +622,10 @@ def test_create_says_where_the_todo_is(alice: User) -> None:
     assert answer.headers["Location"] == alice.url(answer.json())
 
 
-def test_location_begins_with_the_root_path(alice: User) -> None:
-    with in_process_client(root_path="/api") as client, alice.watched():
-        answer = client.post(f"/api{alice.todos}", json=NEW_TODO, auth=alice)
+@pytest.mark.parametrize("root_path", ["/api", "/api/"])
+def test_location_begins_with_the_root_path(alice: User, root_path: str) -> None:
+    with in_process_client(root_path=root_path) as client, alice.watched():
+        answer = client.post(root_path + alice.todos, json=NEW_TODO, auth=alice)
     assert answer.headers["Location"] == f"/api{alice.url(answer.json())}"
 
 
@@ -655,7 +669,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "empty description": {"description": ""},
     "no description": {"description": None},
     "completed": {"is_completed": True},
-    "all fields": {"title": "x", "description": "y", "is_completed": True},
+    "not completed": {"is_completed": False},
+    "all fields": {"title": "x", "description": "y", "is_completed": False},
     "nothing": {},
 }
 
@@ -665,6 +680,7 @@ def test_update_changes_the_fields_sent_and_no_other(
     alice: User, changes: dict[str, Any]
 ) -> None:
     todo = alice.creates(description="Two litres")
+    todo = alice.updates(todo, is_completed=True)
     other = alice.creates()
     answer = alice.asks("PATCH", alice.url(todo), json=changes)
     assert answer.status_code == 200
