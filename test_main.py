@@ -420,10 +420,18 @@ def test_a_statement_that_succeeds_while_it_is_cancelled_counts(
     impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.9)
-    when_cancelled = "EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(0.05);"
-    succeeds = f"DO $$ BEGIN PERFORM pg_sleep(5); {when_cancelled} END $$"
     with db.autocommit.connect() as connection:
-        connection.execute(sa.text(succeeds))  # raises nothing
+        connection.execute(succeeds_when_cancelled(after=0.05))  # raises nothing
+
+
+@on_postgresql
+def test_a_statement_that_withstands_its_cancel_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(db, "TIMEOUT", 0.3)
+    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 0.3 s")
+    with given_up, db.autocommit.connect() as connection:
+        connection.execute(succeeds_when_cancelled(after=2))
 
 
 @on_postgresql
@@ -895,6 +903,25 @@ def test_a_body_over_64_kib_is_413_and_nothing_is_done(
     assert alice.lists() == [todo]
 
 
+def test_what_follows_the_body_is_handed_on() -> None:
+    # An endpoint that streams its answer so learns that its client has left.
+    sent = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+    handed_on = []
+
+    async def receive() -> Any:
+        return sent.pop(0)
+
+    async def app(_: Any, receive: Any, __: Any) -> None:
+        handed_on.append(await receive())
+        handed_on.append(await receive())
+
+    async def send(_: Any) -> None:
+        raise NotImplementedError  # nothing is answered
+
+    asyncio.run(main.BodyLimit(app)({"type": "http"}, receive, send))
+    assert handed_on[1] == {"type": "http.disconnect"}
+
+
 # --- FR-020: errors are JSON and repeat nothing ------------------------------------
 
 
@@ -1022,6 +1049,12 @@ def test_the_document_tells_the_rules_of_a_change() -> None:
     assert shape["additionalProperties"] is False
     assert "required" not in shape
     assert shape["properties"]["title"]["maxLength"] == 255
+
+
+def test_the_document_tells_that_an_error_is_a_sentence() -> None:
+    shape = SCHEMAS["ErrorResponse"]
+    assert shape["required"] == ["detail"]
+    assert shape["properties"]["detail"]["type"] == "string"
 
 
 def test_the_document_has_an_example_for_the_user_alone() -> None:
@@ -1698,6 +1731,12 @@ def round_trips(request: Callable[[], object]) -> int:
 def execute(statement: sa.Executable, **values: Any) -> Any:
     """Run a statement as an endpoint does."""
     return asyncio.run(db.run(statement, **values))
+
+
+def succeeds_when_cancelled(after: float) -> sa.TextClause:
+    """Return a statement that, when it is cancelled, succeeds after these seconds."""
+    when_cancelled = f"EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep({after});"
+    return sa.text(f"DO $$ BEGIN PERFORM pg_sleep(5); {when_cancelled} END $$")
 
 
 def new_todo_values() -> dict[str, Any]:
