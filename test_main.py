@@ -314,7 +314,7 @@ def test_a_statement_that_waits_too_long_is_503_and_not_written(
         answer = alice.asks("PATCH", alice.url(todo), json=change, fails=True)
     assert_error(answer, 503)
     assert alice.reads(todo) == todo
-    why = "database is locked" if db.is_sqlite else "no answer in 1 s"
+    why = "database is locked" if db.is_sqlite else "no answer in 0.5 s"
     assert caplog.messages == [f"Database error: {why}"]
 
 
@@ -331,7 +331,7 @@ def test_a_statement_that_gets_no_thread_in_time_is_503(
 def test_the_wait_for_a_thread_is_a_part_of_the_time(
     alice: User, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.9)  # of 1 s, 0.2 are waited for
+    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.4)  # of 0.5 s, 0.2 are waited for
     for _ in range(db.POOL_SIZE):
         db.threads.submit(time.sleep, 0.2)
     assert_error(alice.asks("GET", alice.todos, fails=True), 503)
@@ -352,13 +352,14 @@ def test_a_client_waits_no_longer_than_a_statement_may_take(
 
 @on_postgresql
 def test_statements_given_up_leave_their_connections_to_others(
-    alice: User, bob: User, impatient: None
+    alice: User, bob: User, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todos = [alice.creates() for _ in range(db.POOL_SIZE + 5)]
     change = {"method": "PATCH", "json": {"title": MARKER}}
     late = [change | {"url": alice.url(todo)} for todo in todos]
     with todos_locked():
         answers = alice.asks_together(late, fails=True)
+        monkeypatch.setattr(db, "TIMEOUT", 5)  # a busy machine connects slowly
         others = bob.asks_together([{"method": "GET", "url": bob.todos}] * 20)
         assert {answer.status_code for answer in answers} == {503}
         assert {answer.status_code for answer in others} == {200}
@@ -381,7 +382,7 @@ def test_a_statement_in_a_transaction_is_given_up(alice: User, impatient: None) 
     todo = alice.creates()
     change = main.UPDATE_TODO.values(title=MARKER)
     ids = {"owner": alice.key, "todo_id": UUID(todo["id"])}
-    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 1 s")
+    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 0.5 s")
     with todos_locked(), given_up, db.engine.begin() as connection:
         connection.execute(change, ids)
     assert alice.reads(todo) == todo
@@ -419,7 +420,7 @@ def test_a_connection_is_given_back_after_the_deadline(alice: User) -> None:
 def test_a_statement_that_succeeds_while_it_is_cancelled_counts(
     impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.9)
+    monkeypatch.setattr(db, "ROUND_TRIP_TIME", 0.4)
     with db.autocommit.connect() as connection:
         connection.execute(succeeds_when_cancelled(after=0.05))  # raises nothing
 
@@ -442,7 +443,7 @@ def test_a_statement_is_given_up_where_few_descriptors_are_free(
     todo = alice.creates()
     ids = {"owner": alice.key, "todo_id": UUID(todo["id"])}
     connected, few_left = db.engine.connect(), descriptors_left(free)
-    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 1 s")
+    given_up = pytest.raises(sa.exc.OperationalError, match="no answer in 0.5 s")
     with todos_locked(), connected as connection, few_left, given_up:
         connection.execute(main.DELETE_TODO, ids)
     assert alice.lists() == [todo]
@@ -1772,9 +1773,9 @@ def plan_of(statement: Any, **values: Any) -> str:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a statement one second on PostgreSQL. (SQLITE_URL says two.)"""
+    """Give a statement half a second on PostgreSQL. (SQLITE_URL says 2 s.)"""
     if not db.is_sqlite:
-        monkeypatch.setattr(db, "TIMEOUT", 1)
+        monkeypatch.setattr(db, "TIMEOUT", 0.5)
 
 
 @contextmanager
