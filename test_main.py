@@ -906,7 +906,8 @@ def test_a_body_over_64_kib_is_413_and_nothing_is_done(
 
 def test_what_follows_the_body_is_handed_on() -> None:
     # An endpoint that streams its answer so learns that its client has left.
-    sent = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+    left = {"type": "http.disconnect"}
+    sent = [{"type": "http.request", "body": b"{}"}, left]
     handed_on = []
 
     async def receive() -> Any:
@@ -920,7 +921,7 @@ def test_what_follows_the_body_is_handed_on() -> None:
         raise NotImplementedError  # nothing is answered
 
     asyncio.run(main.BodyLimit(app)({"type": "http"}, receive, send))
-    assert handed_on[1] == {"type": "http.disconnect"}
+    assert handed_on[1] is left
 
 
 # --- FR-020: errors are JSON and repeat nothing ------------------------------------
