@@ -70,8 +70,8 @@ pytestmark = [
 ]
 on_postgresql = pytest.mark.skipif(db.is_sqlite, reason="SQLite has no server")
 
-# What creates a todo. Every body in these tests builds on it: a new required field
-# belongs here, too.
+# What creates a todo. The bodies of the specification build on it, and those of the
+# guard on the example in models.py: a new required field belongs in both.
 NEW_TODO: dict[str, Any] = {"title": "Buy milk"}
 MARKER = "Zq9xMarker"  # what no error and no line of the log may repeat
 
@@ -1247,6 +1247,7 @@ def test_guard_an_operation_answers_in_the_shape_that_it_declares(
 def test_guard_what_is_left_out_of_a_body_or_null_breaks_nothing(
     operation: Operation, alice: User
 ) -> None:
+    # A refusal is no failure, but an exception is one, by `asks`.
     request = operation.request(alice, belongings(alice))
     body = request.pop("json", None)
     alice.asks(**request)
@@ -1259,6 +1260,7 @@ def test_guard_what_is_left_out_of_a_body_or_null_breaks_nothing(
 def test_guard_every_choice_in_a_query_is_audited(
     operation: Operation, alice: User
 ) -> None:
+    # A statement that is open to others is a failure, by `asks`.
     request = operation.request(alice, belongings(alice))
     parameters = operation.document.get("parameters", [])
     for query in [each for each in parameters if each["in"] == "query"]:
@@ -1358,7 +1360,7 @@ def test_guard_a_hundred_clients_at_once_are_all_answered(
     unexpected = {answer.status_code for answer in answers} - expected
     assert not unexpected, (
         f"The guard: {operation.name} answered a crowd with {unexpected}. "
-        "Declare a status that is meant, such as 409, in responses={...}."
+        "Declare a 409 that is meant in responses={...}."
     )
     for user, answer in zip(crowd, answers, strict=True):
         user.sees_nobody_else_in(answer)
@@ -1516,7 +1518,7 @@ faults: list[str] = []
 
 
 def note_fault(record: logging.LogRecord) -> bool:
-    """Note the exception that a line of the log is about, and log no traceback.
+    """Note the exception that is handled while a line is logged; log no traceback.
 
     This is a filter of the log.
     """
@@ -1617,9 +1619,9 @@ class User(httpx.Auth):
 
     @contextmanager
     def watched(self, *, fails: bool = False) -> Iterator[None]:
-        """Audit what the service does for this user, and fail the test for a fault.
+        """Audit every statement, let this user's rows through, and fail for a fault.
 
-        With fails=True a fault is expected, and left to the test.
+        With fails=True a fault is left to the test.
         """
         __tracebackhide__ = True
         faults.clear()
@@ -1679,7 +1681,7 @@ class User(httpx.Auth):
     def creates(self, **fields: Any) -> dict[str, Any]:
         """Create a todo from NEW_TODO and these fields, and return it."""
         answer = self.asks("POST", self.todos, json=NEW_TODO | fields)
-        assert answer.status_code == 201, f"NEW_TODO is refused: {answer.text}"
+        assert answer.status_code == 201, f"NEW_TODO is not created: {answer.text}"
         todo: dict[str, Any] = answer.json()
         return todo
 
@@ -1922,7 +1924,7 @@ def start_database(url: str | None) -> Start:
                 started["create_tables"]()
             except started["StartError"] as error:
                 exit_code = error.exit_code
-                print(error, file=stream)  # the lifespan logs it
+                print(error, file=stream)  # as the lifespan logs it
             started["engine"].dispose()
     log.removeHandler(handler)
     return Start(exit_code, stream.getvalue().splitlines())
@@ -1992,8 +1994,9 @@ class Operation:
     ) -> dict[str, Any]:
         """Return a request as the document describes it, below the path of the user.
 
-        Elsewhere it has these ids, which may be another user's. With optional=False
-        it has only the parameters and fields that are required.
+        Its other ids are these, which may be another user's. An id that is not among
+        them is one that nobody has. With optional=False the request has only the
+        parameters and fields that are required.
         """
         # Below the path of a collection, "id" is that of its item.
         for path, id_name in ID_NAMES.items():
@@ -2033,10 +2036,11 @@ OPERATIONS = [
     for path, methods in DOCUMENT["paths"].items()
     for method, document in methods.items()
 ]
+PATHS = "\n".join(DOCUMENT["paths"])
 # The path of a collection, and the name of the parameter that is its item's id: from
 # /users/{user_id}/todos/{todo_id} come /users/{user_id}/todos and todo_id.
 ID_NAMES: dict[str, str] = dict(
-    re.findall(r"^(.*}/\w+)/{(\w+)}$", "\n".join(DOCUMENT["paths"]), re.MULTILINE)
+    re.findall(r"^(/users/{user_id}/.+)/{(\w+)}$", PATHS, re.MULTILINE)
 )
 
 
@@ -2148,7 +2152,7 @@ def fill_object(fields: dict[str, Any], example: Any, ids: dict[str, str]) -> An
 
 
 def belongings(user: User, optional: bool = True) -> dict[str, str]:
-    """Create one of everything that the document lets a user create; return the ids."""
+    """Create an item in each collection; return their ids, and the user's, by name."""
     ids = {"user_id": user.id}
     for operation in OPERATIONS:
         id_name = ID_NAMES.get(operation.path)
@@ -2266,7 +2270,7 @@ def audit(_: Any, __: Any, sql: str, ___: Any, context: Any, ____: Any) -> None:
 
 
 def is_open(table: str, sql: str, compiled: Any, values: dict[str, Any]) -> bool:
-    """Tell whether a statement reaches rows of a table without naming who asks."""
+    """Tell whether a statement may reach others' rows of a table, or names it in text."""
     texts = getattr(compiled, "texts", [])
     if compiled is None:  # text from beginning to end
         texts = [sql]
