@@ -60,7 +60,7 @@ A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 
-# FastAPI itself answers 400, for one to a body that is not UTF-8.
+# FastAPI itself answers 400, to a body that it cannot decode.
 @app.post(
     TODOS_PATH, status_code=201, response_model=TodoPublic, responses={400: ERROR}
 )

@@ -1772,9 +1772,22 @@ def execute(statement: sa.Executable, **values: Any) -> Any:
 
 
 def succeeds_when_cancelled(after: float) -> sa.TextClause:
-    """Return a statement that, when it is cancelled, succeeds after these seconds."""
-    when_cancelled = f"EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep({after});"
-    return sa.text(f"DO $$ BEGIN PERFORM pg_sleep(5); {when_cancelled} END $$")
+    """Return a statement that, when it is cancelled, succeeds after these seconds.
+
+    PostgreSQL may signal one cancel twice, to the process and to its group.
+    """
+    return sa.text(f"""
+        DO $$
+        BEGIN
+            PERFORM pg_sleep(5);
+        EXCEPTION WHEN query_canceled THEN
+            BEGIN
+                PERFORM pg_sleep({after});
+            EXCEPTION WHEN query_canceled THEN
+                PERFORM pg_sleep({after});
+            END;
+        END $$
+    """)
 
 
 def new_todo_values() -> dict[str, Any]:
