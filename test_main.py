@@ -73,6 +73,8 @@ on_postgresql = pytest.mark.skipif(db.is_sqlite, reason="SQLite has no server")
 # What creates a todo. The bodies of the specification build on it, and those of the
 # guard on the example in models.py: a new required field belongs in both.
 NEW_TODO: dict[str, Any] = {"title": "Buy milk"}
+# The same as values for a statement, with what the shape adds.
+NEW_TODO_VALUES = models.TodoCreate(**NEW_TODO).model_dump()
 MARKER = "Zq9xMarker"  # what no error and no line of the log may repeat
 
 
@@ -100,7 +102,7 @@ def test_a_todo_belongs_to_the_user_of_the_path(alice: User) -> None:
 
 def test_a_todo_needs_a_user(alice: User) -> None:
     with pytest.raises(sa.exc.IntegrityError):
-        execute(main.ADD_TODO.values(**new_todo_values()), owner=alice.key)
+        execute(main.ADD_TODO.values(**NEW_TODO_VALUES), owner=alice.key)
 
 
 def test_a_deleted_users_todos_are_deleted(alice: User) -> None:
@@ -565,7 +567,7 @@ def test_an_index_serves_the_list() -> None:
 
 
 def test_several_statements_fit_in_one_transaction(alice: User) -> None:
-    create = main.ADD_TODO.values(**new_todo_values())
+    create = main.ADD_TODO.values(**NEW_TODO_VALUES)
     with pytest.raises(ZeroDivisionError), db.engine.begin() as connection:
         connection.execute(main.ADD_OWNER, {"owner": alice.key})
         connection.execute(create, {"owner": alice.key})
@@ -1386,7 +1388,7 @@ PAIRS = sa.select(FIRST.c.id).join(SECOND, FIRST.c.id == SECOND.c.id)
 JOINED = FIRST.join(SECOND, FIRST_IS_ALICES & SECOND_IS_ALICES)
 RENAME = sa.update(TABLE).values(title="x")
 ADD = insert(TABLE)
-ALICES_ROW = {"user_id": ALICE, **models.TodoCreate(**NEW_TODO).model_dump()}
+ALICES_ROW = {"user_id": ALICE, **NEW_TODO_VALUES}
 BOBS_ROW = ALICES_ROW | {"user_id": BOB}
 
 REFUSED: dict[str, sa.Executable] = {
@@ -1790,11 +1792,6 @@ def succeeds_when_cancelled(after: float) -> sa.TextClause:
     """)
 
 
-def new_todo_values() -> dict[str, Any]:
-    """Return NEW_TODO as values for a statement."""
-    return models.TodoCreate(**NEW_TODO).model_dump()
-
-
 def columns_of(table: str) -> dict[str, str]:
     """Return the names and types of a table's columns in the database."""
     columns = {}
@@ -2049,12 +2046,12 @@ OPERATIONS = [
     for path, methods in DOCUMENT["paths"].items()
     for method, document in methods.items()
 ]
-PATHS = "\n".join(DOCUMENT["paths"])
 # The path of a collection, and the name of the parameter that is its item's id: from
 # /users/{user_id}/todos/{todo_id} come /users/{user_id}/todos and todo_id.
-ID_NAMES: dict[str, str] = dict(
-    re.findall(r"^(/users/{user_id}/.+)/{(\w+)}$", PATHS, re.MULTILINE)
-)
+ID_NAMES: dict[str, str] = {}
+for path in DOCUMENT["paths"]:
+    if found := re.fullmatch(r"(/users/{user_id}/.+)/{(\w+)}", path):
+        ID_NAMES[found[1]] = found[2]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
