@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Executable, Row, event, exc, inspect, ma
 from sqlmodel import SQLModel, create_engine
 
 POOL_SIZE = 10  # connections per process, and as many threads
-TIMEOUT = 10  # seconds to wait for a thread, for a connection, and for an answer
+TIMEOUT = 10  # seconds, for each wait: for a thread, a connection, an answer
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn shows its INFO lines
 
@@ -77,8 +77,7 @@ os.environ["PGTZ"] = "UTC"
 # For `run` alone: each statement is a transaction, without BEGIN and COMMIT.
 autocommit_engine = create_engine(
     url,
-    # As an execution option, as below, it takes 60 us more at each use.
-    isolation_level="AUTOCOMMIT",
+    isolation_level="AUTOCOMMIT",  # costs less here than as an execution option
     skip_autocommit_rollback=True,  # saves a round trip
     pool_size=POOL_SIZE,
     max_overflow=0,
@@ -86,22 +85,22 @@ autocommit_engine = create_engine(
     hide_parameters=True,
     connect_args=connect_args,
 )
-# For several statements in one transaction, on the same pool. Write it as
-# `with engine.begin() as connection:`, which commits, and in a plain def
-# endpoint: in an async def it blocks all other requests.
+# For several statements in one transaction, on the same pool: write
+# `with engine.begin() as connection:`, which commits at its end, in a plain
+# def endpoint. In an async def it would block all other requests.
 engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
-# psycopg and sqlite3 block, so statements run in threads. These are as many as
-# the connections, so that none waits while it holds what another one needs.
+# psycopg and sqlite3 block, so statements run in threads, one a connection.
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 
 
 async def run(statement: Executable) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    Raises SQLAlchemy's errors; `is_unavailable` tells which are no fault of ours.
+    If it gets no thread in TIMEOUT, it is not begun. Raises SQLAlchemy's errors;
+    `is_unavailable` tells which of them are the database's.
     """
     asked_at = time.monotonic()
 
@@ -125,13 +124,13 @@ SQLITE_UNAVAILABLE = {
 
 
 def is_unavailable(error: exc.SQLAlchemyError) -> bool:
-    """Tell whether the database is away, slow, locked or read-only."""
+    """Tell whether an error means that the database is away, slow or takes no more."""
     if isinstance(error, exc.TimeoutError):
         return True  # no thread, or no connection
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
-        # Python's own errors have no code. The low byte is the kind of an error.
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_UNAVAILABLE
+        code = getattr(cause, "sqlite_errorcode", 0)  # Python's own errors have none
+        return code & 0xFF in SQLITE_UNAVAILABLE  # the rest says more: 517 is BUSY
     return isinstance(cause, psycopg.OperationalError | ReadOnlySqlTransaction)
 
 
@@ -149,15 +148,14 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
         """Wait for the answer that `gen` reads; after TIMEOUT cancel the statement.
 
-        It is not carried out later, unless the server could not be told.
-        Raises psycopg.OperationalError.
+        It is then not carried out, unless the server could not be told. `timeout`
+        is not heeded. Raises psycopg.OperationalError.
         """
         try:
             return super().wait(gen, interval, TIMEOUT)
         except psycopg.OperationalError:
-            # An error of the server or the network, which left nothing running.
             if self.info.transaction_status != TransactionStatus.ACTIVE:
-                raise
+                raise  # the server or the network failed: nothing is running now
         try:
             self.cancel_safe(timeout=2)
             # The server's word comes a moment later. If the statement succeeded
@@ -177,14 +175,15 @@ def open_connection(_: Any, __: Any, args: Any, options: Any) -> BoundedConnecti
     return BoundedConnection.connect(*args, **options)
 
 
-# A poll object, where the platform has one, takes 15 us less than epoll.
+# A poll object, where the platform has one, takes less time than epoll.
 Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 def replace_closed(connection: Any, record: Any, _: Any) -> None:
     """Have the pool replace a connection that the server has closed.
 
-    Neon closes idle ones after five minutes. Unlike a ping, this sends nothing.
+    Neon does so when it suspends itself after five idle minutes. Unlike a ping,
+    this sends nothing.
     """
     is_new = "is_used" not in record.info  # the pool empties it for a new one
     record.info["is_used"] = True
@@ -200,7 +199,7 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
 def set_pragmas(connection: Any, _: Any) -> None:
     """Make SQLite enforce foreign keys, and read while it writes."""
     connection.execute("PRAGMA foreign_keys = ON")
-    # The mode is the file's. Of two processes that set it at once, one fails.
+    # The mode is the file's. Of two processes that set it at once one may fail.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
@@ -217,7 +216,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
     """Create the tables at the start, close the connections at the end."""
     try:
         create_tables()
-    except (exc.StatementError, UnicodeError) as error:  # the last: a host like a..b
+    except (exc.StatementError, UnicodeError) as error:  # UnicodeError: a host a..b
         sentence = f"NEON_DATABASE_URL cannot be used: {reason(error)}"
         raise RuntimeError(sentence) from None
     yield

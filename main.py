@@ -17,7 +17,7 @@ from db import is_unavailable, lifespan, logger, reason, run
 from models import ErrorResponse, Todo, TodoCreate, TodoPublic, TodoUpdate, User, UserId
 
 ERROR: dict[str, Any] = {"model": ErrorResponse}
-# FastAPI's own: 400 to a body that it cannot decode, and 413, in plain text.
+# FastAPI's own answers to a body that it cannot decode, or that is too large.
 BODY_ERRORS: dict[int | str, Any] = {400: ERROR, 413: {"description": "Over 64 KiB"}}
 MAX_BODY_SIZE = 64 * 1024  # bytes
 
@@ -37,8 +37,8 @@ A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 # Every statement names the user. It runs on a connection and not in a session,
-# which would write without user_id and cost four round trips; so select(Todo)
-# gives rows, whose columns FastAPI reads as it would read attributes.
+# which writes `UPDATE ... WHERE id = ?` and costs four round trips; so
+# select(Todo) gives rows, whose columns FastAPI reads as it reads attributes.
 
 
 @app.post(
@@ -125,7 +125,7 @@ async def invalid_request(_: Request, error: RequestValidationError) -> JSONResp
 
 @app.exception_handler(exc.DBAPIError)
 @app.exception_handler(exc.TimeoutError)
-async def database_error(_: Request, error: exc.DBAPIError) -> JSONResponse:
+async def database_error(_: Request, error: exc.SQLAlchemyError) -> JSONResponse:
     """Answer 503 if the database is unavailable; else the fault is the code's: 500."""
     if is_unavailable(error):
         logger.error("Database unavailable: %s", reason(error))

@@ -47,9 +47,9 @@ class Todo(SQLModel, table=True):
     user_id: UserId = Field(foreign_key="users.id", ondelete="CASCADE")
 
 
-# The shapes are plain pydantic models, which validate a list of rows in two
-# thirds of the time of SQLModel classes. Every field of TodoCreate and of
-# TodoUpdate goes into the SQL as it was sent: so neither has an id or a user_id.
+# The shapes are plain pydantic models, which validate rows in less time than
+# SQLModel classes do. All fields of TodoCreate and TodoUpdate go into the SQL, so
+# neither has an id or a user_id.
 
 BUY_MILK: JsonDict = {"examples": [{"title": "Buy milk", "description": "Two litres"}]}
 COMPLETE: JsonDict = {"examples": [{"is_completed": True}]}
