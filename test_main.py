@@ -604,7 +604,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("name", STATUSES)
 def test_the_document_tells_every_status_and_an_example(name: str) -> None:
-    [operation] = [each for each in OPERATIONS if each.name == name]
+    operation, *_ = [each for each in OPERATIONS if each.name == name]
     assert operation.document["responses"].keys() >= STATUSES[name]
     assert operation.document["summary"]
     assert operation.document["parameters"][0]["examples"]
@@ -1146,7 +1146,9 @@ def service() -> Iterator[None]:
     """Serve the app in a thread, with new tables."""
     drop_tables()
     db.create_tables()  # if the service cannot start, this says why
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, timeout_keep_alive=60)
+    )
     with ThreadPoolExecutor(1) as thread, http:
         thread.submit(server.run)
         wait_for(lambda: server.started)
