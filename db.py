@@ -148,8 +148,9 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: Any, interval: float = 0.1, timeout: Any = None) -> Any:
         """Wait for the answer that `gen` reads; after TIMEOUT cancel the statement.
 
-        It is then not carried out, unless the server could not be told. `timeout`
-        is not heeded. Raises psycopg.OperationalError.
+        It is then not carried out, unless the server could not be told, was slow
+        in a commit that had begun, or PgBouncer took it up at that very moment.
+        `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         try:
             return super().wait(gen, interval, TIMEOUT)
