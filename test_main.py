@@ -259,7 +259,7 @@ def test_what_gets_no_thread_in_time_is_503_and_not_begun(
 ) -> None:
     monkeypatch.setattr(db, "TIMEOUT", 0.1)
     for _ in range(db.POOL_SIZE):
-        db.threads.submit(time.sleep, 0.3)
+        db.threads.submit(time.sleep, 1)
     assert_error(alice.asks("POST", alice.todos, json=NEW_TODO), 503)
     monkeypatch.undo()
     assert alice.lists() == []
@@ -1269,5 +1269,6 @@ def run_python(
         env=os.environ | {"NEON_DATABASE_URL": url, "PYTHONPATH": str(HERE)},
         capture_output=True,
         encoding="utf-8",
+        timeout=60,
         check=False,
     )
