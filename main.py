@@ -1,4 +1,4 @@
-"""The app: five endpoints with their statements in them, and the error answers."""
+"""The app: endpoints with their statements in them, and the error answers."""
 
 import traceback
 from collections.abc import Sequence
