@@ -1,4 +1,4 @@
-"""The engine that NEON_DATABASE_URL names, `run` for one statement, and the start."""
+"""The engines for NEON_DATABASE_URL, `run` for one statement, and the start."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger("uvicorn.error")  # uvicorn shows its INFO lines
 
 
 def read_url() -> URL:
-    """Return the URL in NEON_DATABASE_URL, from the environment or else from .env.
+    """Return the URL in NEON_DATABASE_URL, of the environment or else of .env.
 
     Raises ArgumentError, OSError or ValueError, whose words may hold the password.
     """
@@ -78,7 +78,7 @@ os.environ["PGTZ"] = "UTC"
 autocommit_engine = create_engine(
     url,
     isolation_level="AUTOCOMMIT",  # costs less here than as an execution option
-    skip_autocommit_rollback=True,  # saves a round trip
+    skip_autocommit_rollback=True,  # there is nothing to roll back
     pool_size=POOL_SIZE,
     max_overflow=0,
     pool_timeout=TIMEOUT,
@@ -92,7 +92,7 @@ engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
-# psycopg and sqlite3 block, so statements run in threads, one a connection.
+# psycopg and sqlite3 block, so statements run in threads, as many as connections.
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 
 
@@ -130,7 +130,7 @@ def is_unavailable(error: exc.SQLAlchemyError) -> bool:
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0)  # Python's own errors have none
-        return code & 0xFF in SQLITE_UNAVAILABLE  # the rest says more: 517 is BUSY
+        return code & 0xFF in SQLITE_UNAVAILABLE  # the low byte: 517 is BUSY too
     return isinstance(cause, psycopg.OperationalError | ReadOnlySqlTransaction)
 
 
@@ -186,8 +186,8 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
     Neon does so when it suspends itself after five idle minutes. Unlike a ping,
     this sends nothing.
     """
-    is_new = "is_used" not in record.info  # the pool empties it for a new one
-    record.info["is_used"] = True
+    is_new = "seen" not in record.info  # the pool empties it for a new one
+    record.info["seen"] = True
     if is_new:
         return  # a second DisconnectionError in a row would be a 500
     with Selector() as selector:
@@ -225,7 +225,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
 
 
 def create_tables() -> None:
-    """Create the missing tables, one process at a time."""
+    """Create the missing tables and check the others, one process at a time."""
     with engine.begin() as connection:
         if is_sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -25,14 +25,14 @@ from models import (
 )
 
 ERROR: dict[str, Any] = {"model": ErrorResponse}
-# FastAPI's own answers to a body that it cannot decode, or that is too large.
+# FastAPI's own answers to a body that is not UTF-8, or that is too large.
 BODY_ERRORS: dict[int | str, Any] = {400: ERROR, 413: {"description": "Over 64 KiB"}}
 MAX_BODY_SIZE = 64 * 1024  # bytes
 
 app = FastAPI(
     title="Todos",
     lifespan=lifespan,
-    redirect_slashes=False,  # a redirect goes to the Host that the client sent
+    redirect_slashes=False,  # a redirect would trust the Host that a client sends
     responses={503: ERROR},
     generate_unique_id_function=lambda route: route.name,
 )
@@ -44,9 +44,9 @@ TODO_PATH = TODOS_PATH + "/{todo_id}"
 A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
-# Every statement names the user. It runs on a connection and not in a session,
-# which writes `UPDATE ... WHERE id = ?` and costs four round trips; so
-# select(Todo) gives rows, whose columns FastAPI reads as it reads attributes.
+# Every statement names the user. Statements run on a connection: a session would
+# write `UPDATE ... WHERE id = ?`, in four round trips. So select(Todo) gives rows,
+# whose columns FastAPI reads as it reads attributes.
 
 
 @app.post(
