@@ -32,7 +32,7 @@ MAX_BODY_SIZE = 64 * 1024  # bytes
 app = FastAPI(
     title="Todos",
     lifespan=lifespan,
-    redirect_slashes=False,  # a redirect would trust the Host that a client sends
+    redirect_slashes=False,  # a redirect goes to the Host that the client sent
     responses={503: ERROR},
     generate_unique_id_function=lambda route: route.name,
 )

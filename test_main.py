@@ -635,8 +635,9 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 # and with each choice, example or sample of the rest. What is opaque, such as a cursor,
 # needs an example that the service accepts.
 #
-# It allows as an answer what the operation declares; from an operation on ids that a
-# POST has answered a 2xx, a redirect, or a 409 or 412 that is declared.
+# It allows as an answer what the operation declares, but for 422 and 503. On ids that a
+# POST has answered, that is a 2xx, a redirect, or a 409 or 412. No null or moment in a
+# field may be a 500.
 #
 # It allows as a statement one in which each mention of a table that users own (by a
 # user_id that refers to users.id) comes with `user_id = who asks`, in the WHERE of the
@@ -706,19 +707,27 @@ def test_guard_a_hundred_clients_at_once_are_all_answered(operation: Operation) 
 
 
 @pytest.mark.parametrize(
-    "end", [None, "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"]
+    "value",
+    [None, "2026-01-31T12:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"],
 )
-def test_guard_no_field_breaks_it(operation: Operation, end: str | None) -> None:
+def test_guard_no_null_and_no_moment_breaks_it(
+    operation: Operation, value: str | None
+) -> None:
     alice = User()
     request = operation.request(alice, belongings(alice))
-    body: Any = request.get("json")
-    for name in body if isinstance(body, dict) else ():
-        if end is None or re.match(r"\d{4}-\d\d-\d\dT", str(body[name])):
-            answer = alice.asks(**request | {"json": body | {name: end}})
-            assert answer.status_code < 500, (
-                f"{operation.name}: answers {answer.status_code} if {name} is {end}\n"
-                "Bound it in models.py, or do not take null."
-            )
+    changes = []
+    for name, rule in operation.fields().items():
+        if value is None or rule.get("format") == "date-time":
+            changes.append({"json": request["json"] | {name: value}})
+    for parameter in operation.document.get("parameters", []):
+        if schema_of(parameter).get("format") == "date-time":
+            changes.append({"params": {parameter["name"]: value or "null"}})
+    for change in changes:
+        answer = alice.asks(**request | change)
+        assert answer.status_code < 500, (
+            f"{operation.name}: answers {change} with {answer.status_code}\n"
+            "Declare in models.py what it does not take."
+        )
 
 
 def test_guard_every_path_with_an_id_begins_with_the_user() -> None:
@@ -733,7 +742,8 @@ def test_guard_every_path_with_an_id_begins_with_the_user() -> None:
 def test_guard_every_table_says_whose_its_rows_are() -> None:
     for table in SQLModel.metadata.sorted_tables:
         refers_to = {key.column.table.name for key in table.foreign_keys}
-        assert table.name in OWNED or not refers_to & {"users", *OWNED}, (
+        is_owned = "user_id" in table.columns or refers_to & {"users", *OWNED}
+        assert table.name in OWNED or not is_owned, (
             f"{table.name}: the guard does not know whose its rows are\n"
             "Give it a user_id with a foreign key to users.id."
         )
@@ -840,6 +850,13 @@ class Operation:
         for media in self.document.get("requestBody", {}).get("content", {}).values():
             request["json"] = fill("body", media["schema"], ids)
         return request
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of its body, if it has one, and their rules."""
+        for media in self.document.get("requestBody", {}).get("content", {}).values():
+            fields = resolved(media["schema"]).get("properties", {})
+            return {name: resolved(rule) for name, rule in fields.items()}
+        return {}
 
     def declared(self) -> set[str]:
         """Return the statuses that it declares, but for what is never wanted."""
