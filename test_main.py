@@ -13,7 +13,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -65,9 +64,7 @@ NEW_TODO: Fields = models.TodoCreate.model_json_schema()["examples"][0]
 MARKER = "Zq9xMarker"  # what no error and no line of the log may repeat
 
 
-# ==================================================================================
-# 1. The specification
-# ==================================================================================
+# === 1. The specification =========================================================
 
 # --- FR-001 to FR-004: a todo, its user, and what it is given
 
@@ -92,16 +89,15 @@ def test_the_todos_of_a_deleted_user_are_deleted(alice: User) -> None:
     assert alice.lists() == []
 
 
-def test_twenty_first_todos_of_one_user_at_once_are_all_created(alice: User) -> None:
-    assert alice.asks_together(20, "POST", alice.todos, json=NEW_TODO) == {201}
-    assert len(alice.lists()) == 20
+def test_a_hundred_first_todos_at_once_are_all_created(alice: User) -> None:
+    assert alice.asks_together(100, "POST", alice.todos, json=NEW_TODO) == {201}
+    assert len(alice.lists()) == 100
 
 
 def test_a_new_todo_is_not_completed_and_has_an_id_of_its_own(alice: User) -> None:
     todo, other = alice.creates(), alice.creates()
     assert todo["is_completed"] is False
     assert UUID(todo["id"]) != UUID(other["id"])
-    assert alice.lists() == [other, todo]
 
 
 def test_created_at_is_now_in_utc_and_never_changes(alice: User) -> None:
@@ -120,14 +116,12 @@ CANNOT_BE_RIGHT = {
     "not a URL": "hunter2",
     "another database": "mysql://me:hunter2@127.0.0.1/todos",
     "psql's command line": "psql 'postgresql://me:hunter2@127.0.0.1/todos'",
-    "a port that is no number": "postgresql://me:hunter2@127.0.0.1:port/todos",
     "@ in the password": "postgresql://me:pass@hunter2@127.0.0.1/todos",
     "@ and / in the password": "postgresql://me:pass@hunter2/x@127.0.0.1/todos",
     "no database": "postgresql://me:hunter2@127.0.0.1",
     "SQLite in memory": "sqlite:///:memory:",
     "SQLite in memory by a mode": "sqlite:///file:hunter2?mode=memory&uri=true",
-    "SQLite with a host": "sqlite://hunter2/todos.db",
-    "SQLite with a timeout that is no number": "sqlite:///todos.db?timeout=hunter2",
+    "a timeout that is no number": "sqlite:///todos.db?timeout=hunter2",
 }
 
 
@@ -147,30 +141,39 @@ def test_what_is_refused_ends_the_import_with_one_sentence(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "file", "database"),
+    ("text", "database"),
     [
-        ("NEON_DATABASE_URL=sqlite:///a.db", ".env", "a.db"),
-        ("\ufeffNEON_DATABASE_URL=sqlite:///a.db", ".env", "a.db"),  # byte order mark
-        ("NEON_DATABASE_URL='sqlite:///a.db' # mine", ".env", "a.db"),
-        ("NEON_DATABASE_URL=sqlite:///${x}.db", ".env", "${x}.db"),
-        ("NEON_DATABASE_URL=sqlite:///a.db", "../.env", "./todos.db"),
-        ("NEON_DATABASE_URL=postgres://me@127.0.0.1/a", ".env", "a"),
-        ("NEON_DATABASE_URL=postgresql+psycopg://me@127.0.0.1/a", ".env", "a"),
-        ("OTHER=1", ".env", "./todos.db"),
+        ("NEON_DATABASE_URL=sqlite:///a.db", "a.db"),
+        ("\ufeffNEON_DATABASE_URL=sqlite:///a.db", "a.db"),  # a byte order mark
+        ("NEON_DATABASE_URL='sqlite:///a.db' # mine", "a.db"),
+        ("NEON_DATABASE_URL=sqlite:///${x}.db", "${x}.db"),
+        ("NEON_DATABASE_URL=postgres://me@127.0.0.1/a", "a"),
+        ("OTHER=1", "./todos.db"),
     ],
 )
 def test_the_url_may_stand_in_a_dotenv_file(
-    text: str, file: str, database: str, beside: Path, monkeypatch: Patch
+    text: str, database: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
+    (tmp_path / ".env").write_text(text, "utf-8")
     monkeypatch.setattr(os, "environ", {})
-    (beside / file).write_text(text, "utf-8")
+    monkeypatch.setattr(db, "__file__", str(tmp_path / "db.py"))
     assert db.read_url().database == database
 
 
-def test_only_a_dotenv_file_that_is_needed_is_opened(
-    beside: Path, monkeypatch: Patch
+def test_the_dotenv_file_of_a_parent_folder_is_not_taken(
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    (beside / ".env").write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-16")
+    (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-8")
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(db, "__file__", str(tmp_path / "folder" / "db.py"))
+    assert db.read_url().database == "./todos.db"
+
+
+def test_only_a_dotenv_file_that_is_needed_is_opened(
+    tmp_path: Path, monkeypatch: Patch
+) -> None:
+    (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-16")
+    monkeypatch.setattr(db, "__file__", str(tmp_path / "db.py"))
     monkeypatch.setenv("NEON_DATABASE_URL", " sqlite:///b.db\r\n")
     assert db.read_url().database == "b.db"
     monkeypatch.delenv("NEON_DATABASE_URL")
@@ -189,7 +192,7 @@ def test_the_log_of_the_start_names_the_database(caplog: Log) -> None:
 def test_moments_read_the_same_whatever_is_set(alice: User, setting: str) -> None:
     todo = alice.creates()
     with database_altered(f"SET {setting}", "RESET ALL"):
-        assert alice.reads(todo) == todo
+        assert alice.lists() == [todo]
         assert execute(sa.text("SHOW TimeZone")) == [("UTC",)]
 
 
@@ -205,11 +208,18 @@ def test_a_start_without_the_database_ends_with_one_sentence(tmp_path: Path) -> 
     assert "hunter2" not in done.stderr
 
 
+UNAVAILABLE = {
+    "away": ("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
+    "read-only": ("SET default_transaction_read_only = on", "RESET ALL"),
+}
+
+
 @on_postgresql
-def test_a_database_that_is_away_is_503_until_it_is_back(alice: User) -> None:
+@pytest.mark.parametrize(("change", "back"), UNAVAILABLE.values(), ids=UNAVAILABLE)
+def test_an_unavailable_database_is_503(alice: User, change: str, back: str) -> None:
     todo = alice.creates()
-    with database_altered("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"):
-        answer = alice.asks("GET", alice.todos)
+    with database_altered(change, back):
+        answer = alice.asks("DELETE", alice.url(todo))
     assert_error(answer, 503)
     assert alice.lists() == [todo]
 
@@ -230,29 +240,17 @@ def test_what_waits_too_long_for_a_lock_is_503_and_not_written(
 
 @on_postgresql
 def test_statements_given_up_end_in_the_server_and_cost_no_connection(
-    alice: User, bob: User, impatient: str
+    alice: User, impatient: str
 ) -> None:
     path = alice.url(alice.creates())
     alice.asks_together(50, "GET", path)
     opened.clear()
     with todos_locked() as other:
         assert alice.asks_together(10, "PATCH", path, json={"title": "x"}) == {503}
-        assert bob.lists() == []
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         waiting += " AND datname = current_database()"
         wait_for(lambda: not other.exec_driver_sql(waiting).all())
     assert len(opened) < db.POOL_SIZE
-
-
-@on_postgresql
-def test_a_connection_on_which_no_cancel_helps_is_closed(impatient: str) -> None:
-    nap = "BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN END"
-    deaf = f"DO $$ BEGIN FOR i IN 1..20 LOOP {nap}; END LOOP; END $$"
-    with pytest.raises(sa.exc.OperationalError, match=impatient):
-        execute(sa.text(deaf))
-    opened.clear()
-    assert execute(sa.select(1)) == [(1,)]
-    assert len(opened) == 1
 
 
 def test_what_gets_no_thread_in_time_is_503_and_not_begun(
@@ -286,37 +284,14 @@ def test_connections_closed_while_idle_are_replaced_unnoticed(alice: User) -> No
     assert alice.asks_together(50, "GET", alice.todos) == {200}
 
 
-@on_postgresql
-def test_a_replacement_that_is_closed_as_well_is_503(alice: User) -> None:
-    alice.lists()
-    end_connections()
-    sa.event.listen(db.autocommit_engine, "connect", end_connections)
-    answer = alice.asks("GET", alice.todos)
-    sa.event.remove(db.autocommit_engine, "connect", end_connections)
-    assert_error(answer, 503)
-
-
-@on_postgresql
-def test_the_connections_are_set_up_for_neon(alice: User) -> None:
-    db.engine.dispose()
-    alice.lists()
-    options = opened[-1].info.get_parameters()
-    assert options["connect_timeout"] == "10"
-    assert options["tcp_user_timeout"] == "10000"
-    assert options["client_encoding"] == "utf8"
-    assert opened[-1].prepare_threshold is None
-
-
 # --- FR-007: the pool, the tables, the import
 
 
-def test_a_crowd_gets_by_with_the_pools_connections_and_threads(alice: User) -> None:
+def test_a_crowd_gets_by_with_the_connections_of_the_pool(alice: User) -> None:
     opened.clear()
     db.engine.dispose()
     assert alice.asks_together(100, "GET", alice.todos) == {200}
     assert len(opened) <= db.POOL_SIZE
-    threads = [each for each in threading.enumerate() if "database" in each.name]
-    assert len(threads) <= db.POOL_SIZE
 
 
 @on_postgresql
@@ -329,13 +304,12 @@ def test_an_operation_costs_one_round_trip_and_create_two(
         opened[-1].pgconn.trace(wire.fileno())
         alice.creates()
         alice.lists()
-        alice.reads(todo)
+        alice.asks("GET", alice.url(todo))
         alice.updates(todo, title="x")
-        alice.updates(todo)
         alice.asks("DELETE", alice.url(todo))
         opened[-1].pgconn.untrace()
         wire.seek(0)
-        assert len(re.findall(r"\tF\t\d+\t(Sync|Query)", wire.read())) == 2 + 5
+        assert len(re.findall(r"\tF\t\d+\t(Sync|Query)", wire.read())) == 2 + 4
 
 
 def test_an_index_serves_the_list(alice: User) -> None:
@@ -379,16 +353,15 @@ def test_an_import_touches_no_file_and_no_database(url: str, tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-# --- FR-008: create
+# --- FR-008 to FR-011: create, list, update; all other tests retrieve
 
 
 def test_create_answers_201_and_the_todo(alice: User) -> None:
-    new = {name: NEW_TODO[name] for name in NEW_TODO if name != "description"}
-    answer = alice.asks("POST", alice.todos, json=new | {"title": "Kauf Öl 🛢"})
+    answer = alice.asks("POST", alice.todos, json=NEW_TODO | {"title": "Kauf Öl 🛢"})
     assert answer.status_code == 201
     assert answer.json()["title"] == "Kauf Öl 🛢"
-    assert answer.json()["description"] is None
     assert answer.json()["user_id"] == alice.id
+    assert alice.asks("GET", alice.url(answer.json())).json() == answer.json()
 
 
 @pytest.mark.parametrize("root_path", ["", "/api", "/api/"])
@@ -399,9 +372,6 @@ def test_create_says_where_the_todo_is(alice: User, root_path: str) -> None:
         answer = client.post(root_path + alice.todos, json=NEW_TODO, auth=alice)
     path = root_path.rstrip("/") + alice.url(answer.json())
     assert answer.headers["Location"] == path
-
-
-# --- FR-009 to FR-011: list, retrieve, update
 
 
 def test_the_list_holds_all_todos_newest_first(alice: User) -> None:
@@ -430,67 +400,60 @@ def test_update_changes_the_fields_sent_alone(alice: User, changes: Fields) -> N
 
 # --- FR-012 to FR-015: delete, and what is another user's; the guard says more
 
-on_one_todo = pytest.mark.parametrize(
+
+@pytest.mark.parametrize(
     ("method", "body"),
     [("GET", None), ("PATCH", {"title": "x"}), ("PATCH", {}), ("DELETE", None)],
 )
-
-
-@on_one_todo
-def test_a_deleted_todo_is_not_found(alice: User, method: str, body: Any) -> None:
-    todo, other = alice.creates(), alice.creates()
-    assert alice.asks("DELETE", alice.url(todo)).status_code == 204
-    answer = alice.asks(method, alice.url(todo), json=body)
-    assert assert_error(answer, 404) == "Todo not found"
-    assert alice.lists() == [other]
-
-
-@on_one_todo
-def test_another_users_todo_is_not_found(
+def test_a_deleted_todo_and_another_users_are_not_found(
     alice: User, bob: User, method: str, body: Any
 ) -> None:
-    todo = alice.creates()
-    answer = bob.asks(method, bob.url(todo), json=body)
-    assert assert_error(answer, 404) == "Todo not found"
+    deleted, todo = alice.creates(), alice.creates()
+    assert alice.asks("DELETE", alice.url(deleted)).status_code == 204
+    for answer in [
+        alice.asks(method, alice.url(deleted), json=body),
+        bob.asks(method, bob.url(todo), json=body),
+    ]:
+        assert assert_error(answer, 404) == "Todo not found"
     assert alice.lists() == [todo]
-    assert bob.lists() == []
 
 
 # --- FR-016 to FR-019: what is refused, and what is stored
 
-REFUSED_FIELDS: dict[str, Fields] = {
-    "title null": {"title": None},
-    "title empty": {"title": ""},
-    "title blank": {"title": " \t\n\x85\xa0\u2003\u3000"},
-    "title of 256 characters": {"title": "é" * 256},
-    "title with NUL": {"title": f"x\0{MARKER}"},
-    "title with a lone surrogate": {"title": f"{MARKER}\ud800"},
-    "title NaN": {"title": float("nan")},
-    "description of 2001 characters": {"description": "é" * 2001},
-    "description with NUL": {"description": "\0"},
-    "is_completed text": {"is_completed": "true"},
-    "is_completed a number": {"is_completed": 1},
-    "is_completed null": {"is_completed": None},
-    "an unknown field": {"unknown": MARKER},
-    "a lone surrogate for a field": {"\ud800": MARKER},
-    "id": {"id": "11111111-1111-4111-8111-111111111111"},
-    "user_id": {"user_id": "11111111-1111-4111-8111-111111111111"},
-    "created_at": {"created_at": "2026-01-01T00:00:00Z"},
-}
+REFUSED_BODIES = [
+    (422, ""),
+    (422, '{"title": "Zq9xMarker'),
+    (422, '[{"title": "Zq9xMarker"}]'),
+    (422, '{"title": null}'),
+    (422, '{"title": NaN}'),
+    (422, '{"title": 1e999}'),
+    (422, '{"title": " \\t\\n\\u0085\\u00a0\\u2003\\u3000"}'),
+    (422, '{"title": "%s"}' % ("é" * 256)),
+    (422, '{"title": "Zq9xMarker\\u0000"}'),
+    (422, '{"title": "Zq9xMarker\\ud800"}'),
+    (422, '{"title": "x", "description": "%s"}' % ("é" * 2001)),
+    (422, '{"title": "x", "description": "\\u0000"}'),
+    (422, '{"title": "x", "is_completed": "true"}'),
+    (422, '{"title": "x", "is_completed": 1}'),
+    (422, '{"title": "x", "is_completed": null}'),
+    (422, '{"title": "x", "\\ud800": "Zq9xMarker"}'),
+    (422, '{"title": "x", "id": "11111111-1111-4111-8111-111111111111"}'),
+    (422, '{"title": "x", "user_id": "11111111-1111-4111-8111-111111111111"}'),
+    (400, b'{"title": "\xff"}'),
+    (400, "[" * 60000),
+]
 
 
-@pytest.mark.parametrize("fields", REFUSED_FIELDS.values(), ids=REFUSED_FIELDS)
-def test_create_and_update_refuse(alice: User, fields: Fields) -> None:
+@pytest.mark.parametrize(("status", "body"), REFUSED_BODIES, ids=ascii)
+def test_create_and_update_refuse(alice: User, status: int, body: Any) -> None:
     todo = alice.creates()
-    new, changes = json.dumps(NEW_TODO | fields), json.dumps(fields)
-    assert_error(alice.asks("POST", alice.todos, content=new), 422)
-    assert_error(alice.asks("PATCH", alice.url(todo), content=changes), 422)
+    assert_error(alice.asks("POST", alice.todos, content=body), status)
+    assert_error(alice.asks("PATCH", alice.url(todo), content=body), status)
     assert alice.lists() == [todo]
 
 
 def test_create_wants_a_title(alice: User) -> None:
-    new = {name: NEW_TODO[name] for name in NEW_TODO if name != "title"}
-    [problem] = assert_error(alice.asks("POST", alice.todos, json=new), 422)
+    [problem] = assert_error(alice.asks("POST", alice.todos, json={}), 422)
     assert (problem["type"], problem["loc"]) == ("missing", ["body", "title"])
 
 
@@ -509,24 +472,6 @@ def test_what_is_sent_is_stored(alice: User, sent: Fields, stored: Fields) -> No
     assert todo.items() >= stored.items()
     assert changed.items() >= stored.items()
     assert alice.lists() == [changed, todo]
-
-
-MALFORMED = [
-    (422, b""),
-    (422, b'{"title": "Zq9xMarker'),
-    (422, b'[{"title": "Zq9xMarker"}]'),
-    (422, b'{"title": 1e999}'),
-    (400, b'{"title": "\xff"}'),
-    (400, b"[" * 60000),
-]
-
-
-@pytest.mark.parametrize(("status", "body"), MALFORMED)
-def test_a_malformed_body_is_refused(alice: User, status: int, body: bytes) -> None:
-    todo = alice.creates()
-    assert_error(alice.asks("POST", alice.todos, content=body), status)
-    assert_error(alice.asks("PATCH", alice.url(todo), content=body), status)
-    assert alice.lists() == [todo]
 
 
 @pytest.mark.parametrize("path", ["/users/x%00/todos", "/users/{}/todos/%ff"])
@@ -576,22 +521,6 @@ def test_a_table_that_is_not_there_is_500(alice: User, new_tables: None) -> None
     assert_error(alice.asks("GET", alice.todos), 500)
 
 
-@on_postgresql
-def test_a_value_that_the_database_refuses_is_not_logged() -> None:
-    with pytest.raises(sa.exc.DataError) as refused:
-        execute(sa.text(f"SELECT CAST('{MARKER}' AS integer)"))
-    assert db.reason(refused.value) == "InvalidTextRepresentation"
-
-
-@on_postgresql
-def test_a_read_only_database_is_503(alice: User) -> None:
-    todo = alice.creates()
-    with database_altered("SET default_transaction_read_only = on", "RESET ALL"):
-        answer = alice.asks("DELETE", alice.url(todo))
-    assert_error(answer, 503)
-    assert alice.lists() == [todo]
-
-
 # --- The OpenAPI document
 
 STATUSES = {
@@ -620,8 +549,7 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
     assert shape["properties"]["title"]["maxLength"] == 255
 
 
-# ==================================================================================
-# 2. The guard, over what is there and what is added. Alone: pytest -k guard
+# === 2. The guard, over what is there and what is added. Alone: pytest -k guard ===
 #
 # It takes every operation from the OpenAPI document, asks as its owner, as another user
 # and as a crowd, and audits each statement meanwhile. An addition needs no edit here:
@@ -631,12 +559,11 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 # the "id" that the POST of its collection has answered, or else with one of nobody; a
 # body by its example, or by those of its fields (pydantic's Field(examples=[...]), since
 # SQLModel's Field has none), or by the types; and a query with what is required alone,
-# and with each choice, example or sample of the rest. What is opaque, such as a cursor,
-# needs an example that the service accepts.
+# and with each choice or example of the rest. What is opaque, such as a cursor, needs an
+# example that the service accepts.
 #
 # It allows as an answer what the operation declares, but for 422 and 503. On ids that a
-# POST has answered, that is a 2xx, a redirect, or a 409 or 412. No null or moment in a
-# field may be a 500.
+# POST has answered, that is a 2xx, a redirect, or a 409 or 412.
 #
 # It allows as a statement one in which each mention of a table that users own (by a
 # user_id that refers to users.id) comes with `user_id = who asks`, in the WHERE of the
@@ -645,83 +572,68 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 #
 # It does not see a table without a way to users, what goes past SQLAlchemy to the
 # driver, a websocket, or an app that is mounted.
-# ==================================================================================
 
 
 def test_guard_an_operation_works_for_its_owner(operation: Operation) -> None:
     alice = User()
     ids = belongings(alice)
     answer = alice.asks(**operation.request(alice, ids))
-    said = f"{operation.name}: answers its owner {answer.status_code} {answer.text}"
-    assert str(answer.status_code) in operation.declared(), (
-        f"{said}\nGive it examples that it accepts, or declare this in responses={{...}}."
+    allowed = operation.declared()
+    if {"user_id"} < {*re.findall(r"{(\w+)}", operation.path)} <= ids.keys():
+        allowed -= {"400", "401", "403", "404"}
+    assert str(answer.status_code) in allowed, (
+        f"{operation.name}: answers its owner {answer.status_code} {answer.text}\n"
+        "Does its statement match? Give it an example that it accepts, or declare this "
+        "in responses={...}."
     )
-    works = answer.status_code < 400 or answer.status_code in (409, 412)
-    is_on_hers = {"user_id"} < {*re.findall(r"{(\w+)}", operation.path)} <= ids.keys()
-    assert works or not is_on_hers, (
-        f"{said}\nDoes its statement never match, or does the POST answer another id?"
-    )
-    if operation.method == "GET" and operation.path in ITEMS and not operation.query:
-        assert ids.get(ITEMS[operation.path], "") in answer.text, (
-            f"{said}, without what is in it\nDoes its statement never match?"
-        )
 
 
 def test_guard_another_user_gets_what_an_unknown_id_gets(operation: Operation) -> None:
-    carol, alice, bob = User(), User(), User()
-    nothing = carol.asks(**operation.request(carol, {}))
+    alice, bob, carol = User(), User(), User()
     ids = belongings(alice)
     before = everything_of(alice, ids)
+    unknown = carol.asks(**operation.request(carol, {}))
     answer = bob.asks(**operation.request(bob, ids))
-    assert masked(answer) == masked(nothing), (
+    assert masked(answer) == masked(unknown), (
         f"{operation.name}: answers another user {answer.status_code} {answer.text}, but "
-        f"an unknown id {nothing.status_code} {nothing.text}\n"
+        f"an unknown id {unknown.status_code} {unknown.text}\n"
         "Make them alike, as one_or_404 does. Is something remembered for everybody?"
     )
-    after = everything_of(alice, ids)
-    changed = [name for name in before if after.get(name) != before[name]]
-    assert not changed, (
-        f"{operation.name}: lets another user change what {changed} answers\n"
+    assert everything_of(alice, ids) == before, (
+        f"{operation.name}: lets another user change what is not theirs\n"
         "Name the user in the WHERE of its statement."
     )
 
 
 def test_guard_a_hundred_clients_at_once_are_all_answered(operation: Operation) -> None:
-    alice, bob = User(), User()
-    requests = [operation.request(user, belongings(user)) for user in (alice, bob)]
-    with alice.watched(), bob.watched():
-        answers = at_once(requests * 50)
-    refusals = {str(answer.status_code) for answer in answers} - operation.declared()
-    assert not refusals, (
-        f"{operation.name}: answers a crowd {refusals}\n"
-        "If this is meant, declare it in responses={...}."
-    )
-    alices, bobs = answers[::2], answers[1::2]
-    mixed = [each for each in alices if bob.id in each.text]
-    mixed += [each for each in bobs if alice.id in each.text]
-    assert not mixed, (
-        f"{operation.name}: shows users in a crowd to each other: {mixed[0].text}\n"
-        "Keep nothing of a request outside of it."
+    users = User(), User()
+    requests = [operation.request(user, belongings(user)) for user in users]
+    statuses = {str(answer.status_code) for answer in at_once(requests * 50)}
+    assert statuses <= operation.declared(), (
+        f"{operation.name}: answers a crowd {statuses}\n"
+        "Keep nothing of a request outside of it. If this is meant, declare it."
     )
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, "2026-01-31T12:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"],
+    [
+        None,
+        2**63,
+        "x\0",
+        "x" * 9999,
+        "0001-01-01T00:00+14:00",
+        "9999-12-31T23:59-12:00",
+    ],
+    ids=ascii,
 )
-def test_guard_no_null_and_no_moment_breaks_it(
-    operation: Operation, value: str | None
-) -> None:
+def test_guard_no_odd_value_breaks_it(operation: Operation, value: Any) -> None:
     alice = User()
     request = operation.request(alice, belongings(alice))
-    changes = []
-    for name, rule in operation.fields().items():
-        if value is None or rule.get("format") == "date-time":
-            changes.append({"json": request["json"] | {name: value}})
-    for parameter in operation.document.get("parameters", []):
-        if schema_of(parameter).get("format") == "date-time":
-            changes.append({"params": {parameter["name"]: value or "null"}})
-    for change in changes:
+    fields = operation.body().get("properties", {})
+    odd = [{"json": request["json"] | {name: value}} for name in fields]
+    odd += [{"params": {name: value}} for name in operation.query]
+    for change in odd:
         answer = alice.asks(**request | change)
         assert answer.status_code < 500, (
             f"{operation.name}: answers {change} with {answer.status_code}\n"
@@ -748,70 +660,63 @@ def test_guard_every_table_says_whose_its_rows_are() -> None:
         )
 
 
-# The audit itself. Alice asks, and Bob does not.
-TODO = SQLModel.metadata.tables["todos"]
-OTHER = TODO.alias()
-ALICE: Any = sa.bindparam("alice")
-BOB: Any = sa.bindparam("bob")
-IS_HERS = TODO.c.user_id == ALICE
-IS_X = TODO.c.title == "x"
-IDS = sa.select(TODO.c.id)
-HERS = IDS.where(IS_HERS)
-NEW = insert(TODO).values(NEW_TODO | {"user_id": ALICE})
-
-REFUSED: list[Any] = [
-    sa.text("SELECT id FROM todos WHERE todos.user_id = :alice"),
-    IDS.where(IS_X),
-    IDS.where(TODO.c.user_id == BOB),
-    IDS.where(~IS_HERS),
-    IDS.where(IS_HERS | IS_X),
-    HERS.where(sa.literal_column("1 OR 1")),
-    HERS.join(OTHER, TODO.c.id == OTHER.c.id),
-    IDS.where(TODO.c.id.in_(HERS)),
-    sa.select(IDS.cte()),
-    HERS.union(IDS),
-    sa.update(TODO).where(IS_X).values(title="y"),
-    sa.update(TODO).where(IS_HERS).values(user_id=ALICE),
-    sa.delete(TODO).where(IS_X),
-    insert(TODO).values(title="x", user_id=BOB),
-    insert(TODO).from_select(["id"], HERS),
-    NEW.on_conflict_do_update(index_elements=["id"], set_={"title": "x"}),
+OPEN = [
+    "SELECT id FROM todos",
+    "SELECT id FROM todos WHERE todos.title = ?",
+    "SELECT id FROM todos WHERE todos.user_id != ?",
+    "SELECT id FROM todos WHERE todos.user_id = ? OR todos.title = ?",
+    "SELECT id FROM todos WHERE todos.user_id = ? AND 1 OR 1",
+    "SELECT id FROM todos, todos AS other WHERE todos.user_id = ?",
+    "SELECT id FROM todos WHERE id IN (SELECT id FROM todos WHERE todos.user_id = ?)",
+    "SELECT id FROM todos WHERE todos.user_id = ? UNION SELECT id FROM todos",
+    "UPDATE todos SET user_id=? WHERE todos.user_id = ?",
+    "DELETE FROM todos WHERE todos.id = ?",
+    "INSERT INTO todos (id, title) VALUES (?, ?)",
+    "INSERT INTO todos (id, user_id) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET id=?",
 ]
-LET_THROUGH: list[Any] = [
-    HERS.where(IS_X | ~IS_X).order_by(TODO.c.id).limit(1),
-    HERS.join(OTHER, TODO.c.id == OTHER.c.id).where(OTHER.c.user_id == ALICE),
-    HERS.where(sa.exists().where(OTHER.c.user_id == ALICE)),
-    sa.select(HERS.cte()),
-    HERS.union(HERS),
-    HERS.add_columns(IS_X.label("todos")),
-    sa.update(TODO).where(IS_HERS, IS_X).values(title="y"),
-    sa.delete(TODO).where(IS_HERS),
-    NEW.on_conflict_do_nothing(),
-    sa.select(1),
+CLOSED = [
+    "SELECT id FROM todos WHERE (todos.id = ? OR todos.id = ?) AND todos.user_id = ?",
+    "SELECT id FROM todos WHERE todos.user_id = ? AND todos.id = ? ORDER BY todos.id",
+    "SELECT EXISTS (SELECT id FROM todos AS t WHERE t.user_id = %(a)s::UUID LIMIT 1)",
+    "UPDATE todos SET title=? WHERE todos.user_id = ? AND todos.id = ?",
+    "DELETE FROM todos WHERE todos.user_id = ? RETURNING id",
+    "INSERT INTO todos (id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
 ]
 
 
-@pytest.mark.parametrize("statement", REFUSED, ids=str)
-def test_guard_refuses(statement: Any, alice: User, bob: User) -> None:
-    users = {"alice": alice.key, "bob": bob.key}
-    refused = pytest.raises(PermissionError, match="leaves todos open to other users")
-    with alice.watched(), refused, db.engine.connect() as connection:
-        connection.execute(statement, users)
+@pytest.mark.parametrize("sql", OPEN)
+def test_guard_refuses(sql: str) -> None:
+    assert is_open("todos", sql)
 
 
-@pytest.mark.parametrize("statement", LET_THROUGH, ids=str)
-def test_guard_lets_through(statement: Any, alice: User) -> None:
-    alice.creates()
-    with alice.watched(), db.engine.connect() as connection:
-        connection.execute(statement, {"alice": alice.key})
+@pytest.mark.parametrize("sql", CLOSED)
+def test_guard_lets_through(sql: str) -> None:
+    assert not is_open("todos", sql)
 
 
-def test_guard_finds_a_statement_on_the_event_loop(alice: User) -> None:
+def test_guard_refuses_text_and_a_user_who_does_not_ask(
+    alice: User, bob: User, monkeypatch: Patch
+) -> None:
+    hers = sa.select(models.Todo).filter_by(user_id=alice.key)
+    text = sa.text(f"SELECT id FROM todos WHERE todos.user_id = '{alice.id}'")
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
+    execute(hers)
+    with pytest.raises(PermissionError, match="leaves todos open to other users"):
+        execute(text)
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [bob.todos])
+    with pytest.raises(PermissionError, match="leaves todos open to other users"):
+        execute(hers)
+
+
+def test_guard_refuses_a_statement_on_the_event_loop(
+    alice: User, monkeypatch: Patch
+) -> None:
     async def careless() -> None:
         with db.engine.connect() as connection:
             connection.execute(sa.select(1))
 
-    with pytest.raises(AssertionError, match="blocks the event loop"), alice.watched():
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
+    with pytest.raises(PermissionError, match="blocks the event loop"):
         asyncio.run(careless())
 
 
@@ -828,33 +733,30 @@ class Operation:
     name: str
     method: str
     path: str
-    document: dict[str, Any]
-    query: dict[str, Any]
+    document: Fields
+    query: Fields
 
-    def request(self, user: User, ids: dict[str, str]) -> dict[str, Any]:
-        """Return a request on the path of a user, with these ids."""
-        values: dict[str, Any] = {"path": {}, "query": dict(self.query), "header": {}}
+    def request(self, user: User, ids: Fields) -> Fields:
+        """Return a request of a user, with these ids."""
+        filled: dict[str, Fields] = {"path": {}, "query": {}, "header": {}}
         for parameter in self.document.get("parameters", []):
-            name = parameter["name"]
             if parameter["required"]:
-                value = fill(name, schema_of(parameter), ids)
-                values[parameter["in"]].setdefault(name, value)
+                name, schema = parameter["name"], schema_of(parameter)
+                filled[parameter["in"]][name] = fill(name, schema, ids)
         request = {
             "method": self.method,
-            "url": self.path.format(**values["path"] | {"user_id": user.id}),
-            "params": values["query"],
-            "headers": values["header"],
-            "auth": user,
+            "url": self.path.format(**filled["path"] | {"user_id": user.id}),
+            "params": filled["query"] | self.query,
+            "headers": filled["header"],
         }
-        for media in self.document.get("requestBody", {}).get("content", {}).values():
-            request["json"] = fill("body", media["schema"], ids)
+        if self.body():
+            request["json"] = fill("body", self.body(), ids)
         return request
 
-    def fields(self) -> dict[str, Any]:
-        """Return the fields of its body, if it has one, and their rules."""
+    def body(self) -> Fields:
+        """Return the schema of its body, if it has one."""
         for media in self.document.get("requestBody", {}).get("content", {}).values():
-            fields = resolved(media["schema"]).get("properties", {})
-            return {name: resolved(rule) for name, rule in fields.items()}
+            return resolved(media["schema"])
         return {}
 
     def declared(self) -> set[str]:
@@ -862,21 +764,12 @@ class Operation:
         return {*self.document["responses"]} - {"422", "503"}
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes an operation once for each, and each choice of a query."""
-    if "operation" in metafunc.fixturenames:
-        metafunc.parametrize("operation", OPERATIONS, ids=lambda each: each.name)
-
-
-def belongings(user: User) -> dict[str, str]:
+def belongings(user: User) -> Fields:
     """Create an item in each collection; return the ids, the user's too, by name."""
     ids = {"user_id": user.id}
     for operation in sorted(OPERATIONS, key=lambda each: len(each.path)):
-        if (
-            operation.method == "POST"
-            and operation.path in ITEMS
-            and not operation.query
-        ):
+        is_plain_post = operation.method == "POST" and not operation.query
+        if is_plain_post and operation.path in ITEMS:
             answer = user.asks(**operation.request(user, ids))
             assert answer.is_success and "id" in answer.json(), (
                 f"{operation.name}: answers its owner {answer.status_code} {answer.text}\n"
@@ -886,12 +779,10 @@ def belongings(user: User) -> dict[str, str]:
     return ids
 
 
-def everything_of(user: User, ids: dict[str, str]) -> dict[str, Any]:
-    """Return what each GET answers, but for what differs a moment later."""
+def everything_of(user: User, ids: Fields) -> Fields:
+    """Return what each GET answers."""
     gets = [each for each in OPERATIONS if each.method == "GET" and not each.query]
-    first = {each.name: masked(user.asks(**each.request(user, ids))) for each in gets}
-    again = {each.name: masked(user.asks(**each.request(user, ids))) for each in gets}
-    return {name: first[name] for name in first if first[name] == again[name]}
+    return {each.name: masked(user.asks(**each.request(user, ids))) for each in gets}
 
 
 def masked(answer: httpx.Response) -> tuple[int, list[str], str]:
@@ -902,66 +793,61 @@ def masked(answer: httpx.Response) -> tuple[int, list[str], str]:
     return answer.status_code, sorted(answer.headers), text
 
 
-SAMPLES: dict[str, Any] = {
-    "uuid": str(uuid4()),
-    "date-time": "2026-01-31T12:00:00Z",
-    "date": "2026-01-31",
+SAMPLES: Fields = {
     "boolean": True,
     "integer": 1,
     "number": 1,
-    "string": "text",
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
 }
 
 
-def fill(name: str, schema: dict[str, Any], ids: dict[str, str]) -> Any:
+def fill(name: str, schema: Fields, ids: Fields) -> Any:
     """Return what to send: one of the ids, an example, or what the type says."""
     if name in ids:
         return ids[name]
     if name.removesuffix("s") in ids:
         return [ids[name.removesuffix("s")]]
     schema = resolved(schema)
-    fields = schema.get("properties", {})
-    for example in schema.get("examples", []):
-        if not fields:
-            return example
-        given = {field: {"examples": [value]} for field, value in example.items()}
-        given |= {field: {} for field in fields if field in ids}
-        return {field: fill(field, given[field], ids) for field in given}
-    if fields:
+    [example, *_] = schema.get("examples") or schema.get("enum") or [None]
+    if "properties" in schema:
+        fields = schema["properties"]
+        if example:
+            fields = {field: {"examples": [example[field]]} for field in example} | {
+                field: {} for field in fields if field in ids
+            }
         return {field: fill(field, fields[field], ids) for field in fields}
-    if schema.get("type") == "array":
+    if example is not None:
+        return example
+    if "items" in schema:
         return [fill(name, schema["items"], ids)]
-    if "enum" in schema or "const" in schema:
-        return schema.get("const", schema.get("enum", [None])[0])
     kind = schema.get("format") or schema.get("type")
-    sample = SAMPLES.get(str(kind), "text")
-    return schema.get("minimum", sample)
+    return SAMPLES.get(str(kind), str(uuid4()))
 
 
-def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+def resolved(schema: Fields) -> Fields:
     """Return what a schema refers to; of several, the first."""
     schema = schema | schema.get("anyOf", [{}])[0]
     return {**SCHEMAS.get(schema.get("$ref", "").rpartition("/")[2], {}), **schema}
 
 
-def schema_of(parameter: dict[str, Any]) -> dict[str, Any]:
+def schema_of(parameter: Fields) -> Fields:
     """Return the schema of a parameter, with an example that stands beside it."""
-    schema = resolved(parameter["schema"])
     for example in parameter.get("examples", {}).values():
-        return schema | {"examples": [example["value"]]}
-    return schema
+        return {"examples": [example["value"]]}
+    return resolved(parameter["schema"])
 
 
-def queries(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def queries(document: Fields) -> Iterator[Fields]:
     """Find the ways to ask: without what is optional, and with each choice of it."""
     yield {}
     for parameter in document.get("parameters", []):
-        name, schema = parameter["name"], schema_of(parameter)
-        choices = schema.get("enum") or [fill(name, schema, {})]
+        schema = schema_of(parameter)
+        choices = schema.get("enum") or [fill(parameter["name"], schema, {})]
         if schema.get("type") == "boolean":
             choices = [True, False]
         if parameter["in"] == "query":
-            yield from ({name: choice} for choice in choices)
+            yield from ({parameter["name"]: choice} for choice in choices)
 
 
 OPERATIONS = [
@@ -977,6 +863,13 @@ ITEMS = {
     if path.endswith("}")
 }
 
+
+@pytest.fixture(params=OPERATIONS, ids=lambda each: each.name)
+def operation(request: pytest.FixtureRequest) -> Any:
+    """Each operation, with each choice of its query."""
+    return request.param
+
+
 # --- How it audits
 
 OWNED = [
@@ -990,20 +883,21 @@ OWNED = [
 @sa.event.listens_for(sa.Engine, "before_cursor_execute")
 def audit(_: Any, __: Any, sql: str, parameters: Any, context: Any, ___: Any) -> None:
     """Refuse a statement that leaves rows open to others than who asks."""
-    if not asking:
+    if not under_way:
         return
     executed.append((sql, parameters))
     with suppress(RuntimeError):  # in a thread, where it should be, no loop is running
         asyncio.get_running_loop()
-        faults.append(
-            f"{line_of(traceback.extract_stack())}: a statement blocks the event loop\n"
+        raise PermissionError(
+            "a statement blocks the event loop\n"
             "Write await run(...), or make the endpoint a plain def."
         )
     statement = context.compiled and context.compiled.statement
     is_text = statement is None or isinstance(statement, sa.TextClause)
     values = str(parameters).replace("-", "")  # SQLite has ids without hyphens
     named = [each for each in everybody if each.id.replace("-", "") in values]
-    is_asked = bool(named) and all(each in asking for each in named)
+    paths = " ".join(under_way)
+    is_asked = bool(named) and all(each.id in paths for each in named)
     for table in OWNED:
         is_named = re.search(rf"\b{table}\b", sql, re.IGNORECASE)
         if is_named and (is_text or not is_asked or is_open(table, sql)):
@@ -1039,15 +933,12 @@ def is_open(table: str, sql: str) -> bool:
     return False
 
 
-# ==================================================================================
-# 3. How it works
-# ==================================================================================
+# === 3. How it works ==============================================================
 
 everybody: list[User] = []
-asking: list[User] = []
-under_way: list[str] = []  # what is being answered: the lifespan, and requests
-faults: list[str] = []  # what went wrong in them, the cause first
+under_way: list[str] = []  # the paths of the requests that are being answered
 executed: list[tuple[str, Any]] = []  # their SQL, with its parameters
+faults: list[str] = []  # what went wrong in them, the cause first
 
 
 class User(httpx.Auth):
@@ -1063,28 +954,14 @@ class User(httpx.Auth):
         self.todos = f"/users/{self.id}/todos"
         everybody.append(self)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Audit every statement, let this user's rows through, and fail for a fault."""
-        faults.clear()
-        asking.append(self)
-        try:
-            yield
-            wait_for(lambda: "http" not in under_way)
-        finally:
-            asking.remove(self)
-        assert not faults, faults[0]
-
     def asks(self, method: str, url: str, **more: Any) -> httpx.Response:
         """Make a request."""
-        with self.watched():
-            return http.request(method, url, **{"auth": self} | more)
+        return at_once([{"method": method, "url": url, "auth": self} | more])[0]
 
     def asks_together(self, times: int, method: str, url: str, **more: Any) -> set[int]:
         """Make a request so many times at once; return the statuses."""
-        request = {"method": method, "url": url, "auth": self, **more}
-        with self.watched():
-            return {answer.status_code for answer in at_once([request] * times)}
+        request = {"method": method, "url": url, "auth": self} | more
+        return {answer.status_code for answer in at_once([request] * times)}
 
     def creates(self, **fields: Any) -> Any:
         """Create a todo from NEW_TODO and these fields, and return it."""
@@ -1097,10 +974,6 @@ class User(httpx.Auth):
     def url(self, todo: Fields) -> str:
         """Return the path of a todo, below this user's."""
         return f"{self.todos}/{todo['id']}"
-
-    def reads(self, todo: Fields) -> Any:
-        """Return a todo as it is now."""
-        return self.asks("GET", self.url(todo)).json()
 
     def updates(self, todo: Fields, **changes: Any) -> Any:
         """Change a todo, and return it."""
@@ -1120,9 +993,19 @@ def bob() -> User:
 
 
 def at_once(requests: list[Any]) -> list[httpx.Response]:
-    """Make requests at once, and return the answers in order."""
+    """Make requests at once, fail for a fault, and return the answers in order."""
+    faults.clear()
     with ThreadPoolExecutor(len(requests)) as pool:
-        return list(pool.map(lambda request: http.request(**request), requests))
+        answers = list(pool.map(lambda request: http.request(**request), requests))
+    wait_for(lambda: not under_way)
+    assert not faults, faults[0]
+    for answer in answers:
+        others = [each for each in everybody if each.id not in str(answer.url)]
+        assert not any(each.id in answer.text for each in others), (
+            f"{answer.request.method} {answer.url.path} shows the id of another user\n"
+            "Is a condition missing, or something shared between requests?"
+        )
+    return answers
 
 
 def assert_error(answer: httpx.Response, status: int) -> Any:
@@ -1137,31 +1020,22 @@ def assert_error(answer: httpx.Response, status: int) -> Any:
     return detail
 
 
-def look_for_others(answer: httpx.Response) -> None:
-    """Note a fault if an answer has the id of a user who does not ask."""
-    answer.read()
-    if any(each.id in answer.text for each in everybody if each not in asking):
-        faults.append(
-            f"{answer.request.url.path} shows the id of another user\n"
-            "Is a condition missing, or something shared between requests?"
-        )
-
-
 http = httpx.Client(
     timeout=20,
     # A connection that threads share may be closed by one while another reads.
     headers={"Content-Type": "application/json", "Connection": "close"},
     limits=httpx.Limits(max_connections=None),
-    event_hooks={"response": [look_for_others]},
 )
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Hand a request to the app, and note what goes wrong in it."""
+    if scope["type"] != "http":
+        return await main.app(scope, receive, send)
 
     async def look_and_send(message: Any) -> None:
         pool: Any = db.engine.pool
-        is_alone = message["type"] == "http.response.start" and len(under_way) == 2
+        is_alone = message["type"] == "http.response.start" and len(under_way) == 1
         if is_alone and pool.checkedout():
             faults.append(
                 f"{scope['endpoint'].__name__}: holds a connection when its answer begins\n"
@@ -1169,7 +1043,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             )
         await send(message)
 
-    under_way.append(scope["type"])
+    under_way.append(scope["path"])
     try:
         await main.app(scope, receive, look_and_send)
     except Exception as error:  # noqa: BLE001 (each is a fault, and fails the test)
@@ -1177,7 +1051,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         line = line_of(traceback.extract_tb(error.__traceback__))
         faults.append(f"{line}: {type(error).__name__}: {cause}\n{advice}")
     finally:
-        under_way.remove(scope["type"])
+        under_way.remove(scope["path"])
 
 
 def line_of(frames: traceback.StackSummary) -> str:
@@ -1239,6 +1113,14 @@ def drop_tables() -> None:
 
 
 @pytest.fixture
+def new_tables() -> Iterator[None]:
+    """Make the tables anew after a test that changes them."""
+    yield
+    drop_tables()
+    db.create_tables()
+
+
+@pytest.fixture
 def impatient(monkeypatch: Patch) -> str:
     """Give a statement half a second; return the reason for the log."""
     if db.is_sqlite:
@@ -1258,28 +1140,11 @@ def todos_locked() -> Iterator[sa.Connection]:
     outside.dispose()
 
 
-def in_postgres(sql: str) -> list[Any]:
-    """Execute SQL in the database "postgres" of the server."""
-    with psycopg.connect(
-        TEST_DATABASE_URL, dbname="postgres", autocommit=True
-    ) as admin:
-        cursor = admin.execute(sql.encode())
-        return cursor.fetchall() if cursor.description else []
-
-
-def end_connections(*_: object) -> None:
-    """End all connections to the test's database, as Neon does with idle ones."""
-    theirs = f"FROM pg_stat_activity WHERE datname = '{db.url.database}'"
-    ended = in_postgres(f"SELECT pid, pg_terminate_backend(pid) {theirs}")
-    pids = {pid for pid, _ in ended}
-    wait_for(lambda: not pids & {pid for (pid,) in in_postgres(f"SELECT pid {theirs}")})
-
-
 @contextmanager
 def database_altered(change: str, back: str) -> Iterator[None]:
     """Alter the test's database, and end its connections before and after."""
-    in_postgres(f'ALTER DATABASE "{db.url.database}" {change}')
     try:
+        in_postgres(f'ALTER DATABASE "{db.url.database}" {change}')
         end_connections()
         yield
     finally:
@@ -1287,24 +1152,18 @@ def database_altered(change: str, back: str) -> Iterator[None]:
         end_connections()
 
 
-@pytest.fixture
-def new_tables() -> Iterator[None]:
-    """Make the tables anew after a test that changes them."""
-    yield
-    drop_tables()
-    db.create_tables()
+def end_connections() -> None:
+    """End all connections to the test's database, as Neon does with idle ones."""
+    theirs = f"FROM pg_stat_activity WHERE datname = '{db.url.database}'"
+    in_postgres(f"SELECT pg_terminate_backend(pid, 5000) {theirs}")
 
 
-# --- Starts with other settings
-
-
-@pytest.fixture
-def beside(tmp_path: Path, monkeypatch: Patch) -> Path:
-    """Return a folder in which db.py believes to stand."""
-    folder = tmp_path / "service"
-    folder.mkdir()
-    monkeypatch.setattr(db, "__file__", str(folder / "db.py"))
-    return folder
+def in_postgres(sql: str) -> None:
+    """Execute SQL in the database "postgres" of the server."""
+    with psycopg.connect(
+        TEST_DATABASE_URL, dbname="postgres", autocommit=True
+    ) as admin:
+        admin.execute(sql.encode())
 
 
 def run_python(
