@@ -1000,7 +1000,7 @@ def at_once(requests: list[Any]) -> list[httpx.Response]:
     wait_for(lambda: not under_way)
     assert not faults, faults[0]
     for answer in answers:
-        others = [each for each in everybody if each.id not in str(answer.url)]
+        others = [each for each in everybody if each.id not in answer.url.path]
         assert not any(each.id in answer.text for each in others), (
             f"{answer.request.method} {answer.url.path} shows the id of another user\n"
             "Is a condition missing, or something shared between requests?"
