@@ -563,7 +563,8 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 # example that the service accepts.
 #
 # It allows as an answer what the operation declares, but for 422 and 503. On ids that a
-# POST has answered, that is a 2xx, a redirect, or a 409 or 412.
+# POST has answered, that is a 2xx, a redirect, or a 409 or 412. No odd value (null, NUL,
+# a long text, a large number, a moment at either end of time) may be a 500.
 #
 # It allows as a statement one in which each mention of a table that users own (by a
 # user_id that refers to users.id) comes with `user_id = who asks`, in the WHERE of the
@@ -699,11 +700,11 @@ def test_guard_refuses_text_and_a_user_who_does_not_ask(
 ) -> None:
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
     text = sa.text(f"SELECT id FROM todos WHERE todos.user_id = '{alice.id}'")
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
     execute(hers)
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
         execute(text)
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [bob.todos])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{bob.id}"])
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
         execute(hers)
 
@@ -715,7 +716,7 @@ def test_guard_refuses_a_statement_on_the_event_loop(
         with db.engine.connect() as connection:
             connection.execute(sa.select(1))
 
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
     with pytest.raises(PermissionError, match="blocks the event loop"):
         asyncio.run(careless())
 
