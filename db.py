@@ -1,4 +1,4 @@
-"""The engines for NEON_DATABASE_URL, `run` for one statement, and the start."""
+"""The engine for NEON_DATABASE_URL, `run` for one statement, and the start."""
 
 import asyncio
 import logging
@@ -14,8 +14,6 @@ from typing import Any
 
 import psycopg
 from dotenv import load_dotenv
-from psycopg.errors import QueryCanceled, ReadOnlySqlTransaction
-from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Connection, Executable, Row, event, exc, inspect, make_url
 from sqlmodel import SQLModel, create_engine
 
@@ -38,13 +36,12 @@ def read_url() -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ValueError("another kind of database")
-    if not url.database:
-        raise ValueError("no name of a database")
     # In memory each connection would have a database of its own.
-    if ":memory:" in url.database or url.query.get("mode") == "memory":
-        raise ValueError("a SQLite database in memory")
-    # The rest of such a password is taken for the host, and would be logged.
-    if url.host and "@" in f"{url.host}/{url.database}":
+    in_memory = url.query.get("mode") == "memory"
+    if not url.database or ":memory:" in url.database or in_memory:
+        raise ValueError("no name of a database, or a SQLite database in memory")
+    # What follows an @ in a password is taken for the host, and would be logged.
+    if url.host and "@" in url.host + url.database:
         raise ValueError("an @ in the password")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
     return url
@@ -64,20 +61,18 @@ connect_args: dict[str, Any] = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer before 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    # Linux would go on for 15 minutes, and deliver what was given up.
-    "tcp_user_timeout": TIMEOUT * 1000,
+    "tcp_user_timeout": TIMEOUT * 1000,  # Linux would go on for 15 minutes
 }
 if is_sqlite:
     connect_args = {} if "timeout" in url.query else {"timeout": TIMEOUT}
-# Moments read the same whatever the database says. libpq sends these two, and
-# PgBouncer passes them on, unlike `options`.
+# For libpq: moments read the same whatever the database or the role says.
 os.environ["PGDATESTYLE"] = "ISO"
 os.environ["PGTZ"] = "UTC"
 
 # For `run` alone: each statement is a transaction, without BEGIN and COMMIT.
 autocommit_engine = create_engine(
     url,
-    isolation_level="AUTOCOMMIT",  # costs less here than as an execution option
+    isolation_level="AUTOCOMMIT",  # an execution option would cost more
     skip_autocommit_rollback=True,  # there is nothing to roll back
     pool_size=POOL_SIZE,
     max_overflow=0,
@@ -92,15 +87,14 @@ engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
-# psycopg and sqlite3 block, so statements run in threads, as many as connections.
+# The drivers block, so statements run in threads, as many as connections.
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 
 
 async def run(statement: Executable) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    If it gets no thread in TIMEOUT, it is not begun. Raises SQLAlchemy's errors;
-    `is_unavailable` tells which of them are the database's.
+    If it gets no thread in TIMEOUT, it is not begun. Raises SQLAlchemy's errors.
     """
     asked_at = time.monotonic()
 
@@ -114,24 +108,18 @@ async def run(statement: Executable) -> Sequence[Row[Any]]:
     return await asyncio.get_running_loop().run_in_executor(threads, execute)
 
 
-SQLITE_UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_CANTOPEN,
-}
-
-
 def is_unavailable(error: exc.SQLAlchemyError) -> bool:
-    """Tell whether an error means that the database is away, slow or takes no more."""
+    """Tell whether the database is away, slow, locked or read-only."""
     if isinstance(error, exc.TimeoutError):
         return True  # no thread, or no connection
     cause = getattr(error, "orig", None)
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", 0)  # Python's own errors have none
-        return code & 0xFF in SQLITE_UNAVAILABLE  # the low byte: 517 is BUSY too
-    return isinstance(cause, psycopg.OperationalError | ReadOnlySqlTransaction)
+    if isinstance(cause, sqlite3.OperationalError):
+        # SQLITE_ERROR is the statement's fault: no such table. The others are the
+        # file's: locked, read-only, full. Errors of Python's own have no code.
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return code & 0xFF != sqlite3.SQLITE_ERROR  # the higher bytes are details
+    read_only = psycopg.errors.ReadOnlySqlTransaction
+    return isinstance(cause, psycopg.OperationalError | read_only)
 
 
 def reason(error: Exception) -> str:
@@ -150,23 +138,21 @@ class BoundedConnection(psycopg.Connection[Any]):
 
         It is then not carried out, unless the server could not be told, was slow
         in a commit that had begun, or PgBouncer took it up at that very moment.
-        `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         try:
             return super().wait(gen, interval, TIMEOUT)
         except psycopg.OperationalError:
-            if self.info.transaction_status != TransactionStatus.ACTIVE:
+            if self.info.transaction_status != psycopg.pq.TransactionStatus.ACTIVE:
                 raise  # the server or the network failed: nothing is running now
         try:
             self.cancel_safe(timeout=2)
-            # The server's word comes a moment later. If the statement succeeded
-            # before it was cancelled, that counts.
+            # The server's word comes a moment later. What succeeded, counts.
             return super().wait(gen, interval, 0.1)
-        except QueryCanceled:
+        except psycopg.errors.QueryCanceled:
             pass  # the connection can be used again
         except psycopg.Error:
-            # PgBouncer drops the cancel of a statement that it has queued, and
-            # would begin the statement later if this connection still stood.
+            # PgBouncer drops the cancel of a statement in its queue, and would
+            # begin the statement later if this connection still stood.
             self.close()
         raise psycopg.OperationalError(f"no answer in {TIMEOUT} s")
 
@@ -183,16 +169,14 @@ Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 def replace_closed(connection: Any, record: Any, _: Any) -> None:
     """Have the pool replace a connection that the server has closed.
 
-    Neon does so when it suspends itself after five idle minutes. Unlike a ping,
-    this sends nothing.
+    Neon closes idle connections after five minutes. Unlike a ping, this sends nothing.
     """
-    is_new = "seen" not in record.info  # the pool empties it for a new one
-    record.info["seen"] = True
-    if is_new:
+    if "seen" not in record.info:  # it is new: the pool empties its info then
+        record.info["seen"] = True
         return  # a second DisconnectionError in a row would be a 500
     with Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
-        # An idle connection with anything to read is closed, or about to be.
+        # What can be read on an idle connection is that it has been closed.
         if selector.select(0):
             raise exc.DisconnectionError
 
@@ -217,7 +201,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
     """Create the tables at the start, close the connections at the end."""
     try:
         create_tables()
-    except (exc.StatementError, UnicodeError) as error:  # UnicodeError: a host a..b
+    except (exc.StatementError, UnicodeError) as error:  # a host a..b
         sentence = f"NEON_DATABASE_URL cannot be used: {reason(error)}"
         raise RuntimeError(sentence) from None
     yield
@@ -244,9 +228,8 @@ def check_columns(connection: Connection) -> None:
     """Raise RuntimeError if a table that was there before lacks a column."""
     for table in SQLModel.metadata.sorted_tables:
         found = inspect(connection).get_columns(table.name)
-        names = {column["name"] for column in found}
-        for missing in set(table.columns.keys()) - names:
+        missing = set(table.columns.keys()) - {column["name"] for column in found}
+        if missing:
             raise RuntimeError(
-                f"NEON_DATABASE_URL: the table {table.name} has no column {missing}: "
-                "run ALTER TABLE or, for SQLite, delete the file"
+                f"the table {table.name} has no column {missing.pop()}: run ALTER TABLE"
             )

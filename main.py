@@ -14,15 +14,7 @@ from sqlalchemy.dialects.postgresql import insert  # SQLite takes its ON CONFLIC
 from sqlmodel import col, delete, select, update
 
 from db import is_unavailable, lifespan, logger, reason, run
-from models import (
-    ErrorResponse,
-    Todo,
-    TodoCreate,
-    TodoPublic,
-    TodoUpdate,
-    User,
-    UserId,
-)
+from models import ErrorResponse, Todo, TodoCreate, TodoPublic, TodoUpdate, User, UserId
 
 ERROR: dict[str, Any] = {"model": ErrorResponse}
 # FastAPI's own answers to a body that is not UTF-8, or that is too large.
