@@ -31,7 +31,6 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from fastapi.routing import iter_route_contexts
-from pydantic import TypeAdapter
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import SQLModel
 
@@ -50,12 +49,6 @@ except SystemExit:
 
 db.logger.setLevel("INFO")
 on_postgresql = pytest.mark.skipif(db.is_sqlite, reason="needs TEST_DATABASE_URL")
-pytestmark = [
-    # An await is missing, or SQLAlchemy warns of a cartesian product.
-    pytest.mark.filterwarnings("error::RuntimeWarning"),
-    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`"),
-]
 Log = pytest.LogCaptureFixture
 Patch = pytest.MonkeyPatch
 Fields = dict[str, Any]
@@ -64,7 +57,7 @@ NEW_TODO: Fields = models.TodoCreate.model_json_schema()["examples"][0]
 MARKER = "Zq9xMarker"  # what no error and no line of the log may repeat
 
 
-# === 1. The specification =========================================================
+# === 1. The specification ====================================================
 
 # --- FR-001 to FR-004: a todo, its user, and what it is given
 
@@ -94,45 +87,38 @@ def test_a_hundred_first_todos_at_once_are_all_created(alice: User) -> None:
     assert len(alice.lists()) == 100
 
 
-def test_a_new_todo_is_not_completed_and_has_an_id_of_its_own(alice: User) -> None:
-    todo, other = alice.creates(), alice.creates()
-    assert todo["is_completed"] is False
-    assert UUID(todo["id"]) != UUID(other["id"])
-
-
-def test_created_at_is_now_in_utc_and_never_changes(alice: User) -> None:
+def test_created_at_is_now_in_utc(alice: User) -> None:
     before = datetime.now(UTC)
     todo = alice.creates()
     assert before <= datetime.fromisoformat(todo["created_at"]) <= datetime.now(UTC)
     assert todo["created_at"].endswith("Z")
-    assert alice.updates(todo, title="x")["created_at"] == todo["created_at"]
-    assert alice.lists()[0]["created_at"] == todo["created_at"]
 
 
 # --- FR-005: NEON_DATABASE_URL
 
-CANNOT_BE_RIGHT = {
-    "empty": "",
-    "not a URL": "hunter2",
-    "another database": "mysql://me:hunter2@127.0.0.1/todos",
-    "psql's command line": "psql 'postgresql://me:hunter2@127.0.0.1/todos'",
-    "@ in the password": "postgresql://me:pass@hunter2@127.0.0.1/todos",
-    "@ and / in the password": "postgresql://me:pass@hunter2/x@127.0.0.1/todos",
-    "no database": "postgresql://me:hunter2@127.0.0.1",
-    "SQLite in memory": "sqlite:///:memory:",
-    "SQLite in memory by a mode": "sqlite:///file:hunter2?mode=memory&uri=true",
-    "a timeout that is no number": "sqlite:///todos.db?timeout=hunter2",
-}
 
-
-@pytest.mark.parametrize("url", CANNOT_BE_RIGHT.values(), ids=CANNOT_BE_RIGHT)
-def test_a_url_that_cannot_be_right_is_refused(url: str, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hunter2",
+        "mysql://me:hunter2@127.0.0.1/todos",
+        "psql 'postgresql://me:hunter2@127.0.0.1/todos'",
+        "postgresql://me:pass@hunter2@127.0.0.1/todos",
+        "postgresql://me:pass@hunter2/x@127.0.0.1/todos",
+        "postgresql://me:hunter2@127.0.0.1",  # no name of a database
+        "sqlite:///:memory:",
+        "sqlite:///file:hunter2?mode=memory&uri=true",
+        "sqlite:///todos.db?timeout=hunter2",
+    ],
+)
+def test_what_cannot_be_right_is_refused(url: str, monkeypatch: Patch) -> None:
     monkeypatch.setenv("NEON_DATABASE_URL", url)
     with pytest.raises((sa.exc.ArgumentError, ValueError)):
         db.read_url()
 
 
-def test_what_is_refused_ends_the_import_with_one_sentence(tmp_path: Path) -> None:
+def test_a_refusal_ends_the_import_with_one_sentence(tmp_path: Path) -> None:
     done = run_python("import db", "postgresql://me:pass@hunter2@127.0.0.1/x", tmp_path)
     assert done.returncode == 3
     assert done.stderr.startswith("NEON_DATABASE_URL must be postgresql://")
@@ -152,34 +138,17 @@ def test_what_is_refused_ends_the_import_with_one_sentence(tmp_path: Path) -> No
         ("OTHER=1", "./todos.db"),
     ],
 )
-def test_the_url_may_stand_in_a_dotenv_file(
-    text: str, database: str, tmp_path: Path, monkeypatch: Patch
-) -> None:
-    (tmp_path / ".env").write_text(text, "utf-8")
-    monkeypatch.setattr(os, "environ", {})
-    monkeypatch.setattr(db, "__file__", str(tmp_path / "db.py"))
+def test_a_file_may_hold_the_url(dotenv: Path, text: str, database: str) -> None:
+    dotenv.write_text(text, "utf-8")
     assert db.read_url().database == database
 
 
-def test_the_dotenv_file_of_a_parent_folder_is_not_taken(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
-    (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-8")
-    monkeypatch.setattr(os, "environ", {})
-    monkeypatch.setattr(db, "__file__", str(tmp_path / "folder" / "db.py"))
-    assert db.read_url().database == "./todos.db"
-
-
-def test_only_a_dotenv_file_that_is_needed_is_opened(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
-    (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-16")
-    monkeypatch.setattr(db, "__file__", str(tmp_path / "db.py"))
-    monkeypatch.setenv("NEON_DATABASE_URL", " sqlite:///b.db\r\n")
-    assert db.read_url().database == "b.db"
-    monkeypatch.delenv("NEON_DATABASE_URL")
+def test_a_file_that_is_not_utf_8_is_refused_if_needed(dotenv: Path) -> None:
+    dotenv.write_text("NEON_DATABASE_URL=sqlite:///a.db", "utf-16")
     with pytest.raises(UnicodeDecodeError):
         db.read_url()
+    os.environ["NEON_DATABASE_URL"] = " sqlite:///b.db\r\n"
+    assert db.read_url().database == "b.db"
 
 
 def test_the_log_of_the_start_names_the_database(caplog: Log) -> None:
@@ -190,17 +159,16 @@ def test_the_log_of_the_start_names_the_database(caplog: Log) -> None:
 
 @on_postgresql
 @pytest.mark.parametrize("setting", ["DateStyle = German", "TimeZone = 'Asia/Tokyo'"])
-def test_moments_read_the_same_whatever_is_set(alice: User, setting: str) -> None:
+def test_moments_read_the_same_under(alice: User, setting: str) -> None:
     todo = alice.creates()
-    with database_altered(f"SET {setting}", "RESET ALL"):
+    with database_altered(f"SET {setting}"):
         assert alice.lists() == [todo]
-        assert execute(sa.text("SHOW TimeZone")) == [("UTC",)]
 
 
 # --- FR-006: a database that is away, slow, locked, silent or back
 
 
-def test_a_start_without_the_database_ends_with_one_sentence(tmp_path: Path) -> None:
+def test_a_start_without_the_database_is_one_sentence(tmp_path: Path) -> None:
     program = "import uvicorn; uvicorn.run('main:app', port=0)"
     done = run_python(program, "postgresql://me:hunter2@127.0.0.1:1/todos", tmp_path)
     assert done.returncode != 0
@@ -209,19 +177,14 @@ def test_a_start_without_the_database_ends_with_one_sentence(tmp_path: Path) -> 
     assert "hunter2" not in done.stderr
 
 
-UNAVAILABLE = {
-    "away": ("ALLOW_CONNECTIONS false", "ALLOW_CONNECTIONS true"),
-    "read-only": ("SET default_transaction_read_only = on", "RESET ALL"),
-}
-
-
 @on_postgresql
-@pytest.mark.parametrize(("change", "back"), UNAVAILABLE.values(), ids=UNAVAILABLE)
-def test_an_unavailable_database_is_503(alice: User, change: str, back: str) -> None:
+@pytest.mark.parametrize(
+    "setting", ["ALLOW_CONNECTIONS false", "SET default_transaction_read_only = on"]
+)
+def test_away_or_read_only_is_503(alice: User, setting: str) -> None:
     todo = alice.creates()
-    with database_altered(change, back):
-        answer = alice.asks("DELETE", alice.url(todo))
-    assert_error(answer, 503)
+    with database_altered(setting):
+        assert_error(alice.asks("DELETE", alice.url(todo)), 503)
     assert alice.lists() == [todo]
 
 
@@ -231,9 +194,6 @@ def test_what_waits_too_long_for_a_lock_is_503_and_not_written(
     todo = alice.creates()
     with todos_locked():
         answer = alice.asks("PATCH", alice.url(todo), json={"title": MARKER})
-        given_up = pytest.raises(sa.exc.OperationalError, match=impatient)
-        with given_up, db.engine.begin() as connection:
-            connection.execute(sa.update(models.Todo).values(title="x"))
     assert_error(answer, 503)
     assert alice.lists() == [todo]
     assert caplog.messages == [f"Database unavailable: {impatient}"]
@@ -241,22 +201,21 @@ def test_what_waits_too_long_for_a_lock_is_503_and_not_written(
 
 @on_postgresql
 def test_statements_given_up_end_in_the_server_and_cost_no_connection(
-    alice: User, bob: User, impatient: str
+    alice: User, impatient: str
 ) -> None:
     path = alice.url(alice.creates())
     alice.asks_together(50, "GET", path)
     opened.clear()
     with todos_locked() as other:
         assert alice.asks_together(10, "PATCH", path, json={"title": "x"}) == {503}
-        assert bob.lists() == []
+        assert User().lists() == []
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        waiting += " AND datname = current_database()"
         wait_for(lambda: not other.exec_driver_sql(waiting).all())
     assert len(opened) < db.POOL_SIZE
 
 
 @on_postgresql
-def test_a_connection_on_which_no_cancel_helps_is_closed(impatient: str) -> None:
+def test_a_connection_deaf_to_a_cancel_is_closed(impatient: str) -> None:
     nap = "BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN END"
     deaf = f"DO $$ BEGIN FOR i IN 1..20 LOOP {nap}; END LOOP; END $$"
     with pytest.raises(sa.exc.OperationalError, match=impatient):
@@ -278,7 +237,7 @@ def test_what_gets_no_thread_in_time_is_503_and_not_begun(
 
 
 @on_postgresql
-def test_where_the_first_address_is_deaf_the_next_one_is_used(tmp_path: Path) -> None:
+def test_if_the_first_address_is_deaf_the_next_is_used(tmp_path: Path) -> None:
     code = (HERE / "db.py").read_text("utf-8").replace("TIMEOUT = 10", "TIMEOUT = 2")
     (tmp_path / "db.py").write_text(code, "utf-8")
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # it never answers
@@ -291,30 +250,22 @@ def test_where_the_first_address_is_deaf_the_next_one_is_used(tmp_path: Path) ->
 
 
 @on_postgresql
-def test_connections_closed_while_idle_are_replaced_unnoticed(alice: User) -> None:
+def test_connections_closed_while_idle_are_replaced(alice: User) -> None:
     alice.asks_together(50, "GET", alice.todos)
-    end_connections()
-    assert alice.asks_together(50, "GET", alice.todos) == {200}
+    with database_altered("RESET ALL"):  # this ends all connections
+        assert alice.asks_together(50, "GET", alice.todos) == {200}
 
 
 # --- FR-007: the pool, the tables, the import
 
 
-def test_a_crowd_gets_by_with_the_connections_of_the_pool(alice: User) -> None:
-    opened.clear()
-    db.engine.dispose()
-    assert alice.asks_together(100, "GET", alice.todos) == {200}
-    assert len(opened) <= db.POOL_SIZE
-
-
 @on_postgresql
-def test_an_operation_costs_one_round_trip_and_create_two(
-    alice: User, tmp_path: Path
-) -> None:
+def test_a_statement_is_one_round_trip(alice: User, tmp_path: Path) -> None:
     db.engine.dispose()
     todo = alice.creates()
-    with (tmp_path / "wire").open("w+", encoding="utf-8") as wire:
-        opened[-1].pgconn.trace(wire.fileno())
+    wire = tmp_path / "wire"
+    with wire.open("w", encoding="utf-8") as file:
+        opened[-1].pgconn.trace(file.fileno())
         alice.creates()
         alice.lists()
         alice.asks("GET", alice.url(todo))
@@ -322,8 +273,7 @@ def test_an_operation_costs_one_round_trip_and_create_two(
         alice.updates(todo)
         alice.asks("DELETE", alice.url(todo))
         opened[-1].pgconn.untrace()
-        wire.seek(0)
-        assert len(re.findall(r"\tF\t\d+\t(Sync|Query)", wire.read())) == 2 + 5
+    assert len(re.findall("\t(Sync|Query)", wire.read_text("utf-8"))) == 2 + 5
 
 
 def test_an_index_serves_the_list(alice: User) -> None:
@@ -333,13 +283,13 @@ def test_an_index_serves_the_list(alice: User) -> None:
         if not db.is_sqlite:  # PostgreSQL would rather read a small table as a whole
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-        explain = "EXPLAIN QUERY PLAN" if db.is_sqlite else "EXPLAIN"
-        plan = str(connection.exec_driver_sql(f"{explain} {sql}", parameters).all())
+        explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
+        plan = str(connection.exec_driver_sql(explain + sql, parameters).all())
     assert re.search(r"ix_todos_user_id.*\(user_id ?=", plan)
     assert not re.search("Sort|TEMP B-TREE", plan)
 
 
-def test_several_statements_fit_in_one_transaction(alice: User) -> None:
+def test_a_transaction_that_fails_writes_nothing(alice: User) -> None:
     with pytest.raises(ZeroDivisionError), db.engine.begin() as connection:
         connection.execute(insert(models.User).values(id=alice.key))
         raise ZeroDivisionError
@@ -361,7 +311,7 @@ def test_a_table_without_a_column_stops_the_start(new_tables: None) -> None:
 
 
 @pytest.mark.parametrize("url", ["postgresql://me@127.0.0.1:1/x", "sqlite:///x.db"])
-def test_an_import_touches_no_file_and_no_database(url: str, tmp_path: Path) -> None:
+def test_an_import_touches_nothing(url: str, tmp_path: Path) -> None:
     program = "import main; print(len(main.app.openapi()))"
     assert run_python(program, url, tmp_path).returncode == 0
     assert list(tmp_path.iterdir()) == []
@@ -373,13 +323,17 @@ def test_an_import_touches_no_file_and_no_database(url: str, tmp_path: Path) -> 
 def test_create_answers_201_and_the_todo(alice: User) -> None:
     new = {name: NEW_TODO[name] for name in NEW_TODO if name != "description"}
     answer = alice.asks("POST", alice.todos, json=new | {"title": "Kauf Öl 🛢"})
+    todo = answer.json()
     assert answer.status_code == 201
-    assert answer.json()["title"] == "Kauf Öl 🛢"
-    assert answer.json()["description"] is None
-    assert answer.json()["user_id"] == alice.id
-    assert alice.asks("GET", alice.url(answer.json())).json() == answer.json()
+    assert UUID(todo["id"]) != UUID(alice.creates()["id"])
+    assert todo["title"] == "Kauf Öl 🛢"
+    assert todo["description"] is None
+    assert todo["is_completed"] is False
+    assert todo["user_id"] == alice.id
+    assert alice.asks("GET", alice.url(todo)).json() == todo
 
 
+@pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient`")
 @pytest.mark.parametrize("root_path", ["", "/api", "/api/"])
 def test_create_says_where_the_todo_is(alice: User, root_path: str) -> None:
     from fastapi.testclient import TestClient  # warns of httpx when it is imported
@@ -396,18 +350,19 @@ def test_the_list_holds_all_todos_newest_first(alice: User) -> None:
     assert alice.lists() == created[::-1]
 
 
-CHANGES: list[Fields] = [
-    {"title": "Buy bread"},
-    {"description": "A loaf"},
-    {"description": None},
-    {"is_completed": False},
-    {"title": "x", "description": "y", "is_completed": True},
-    {},
-]
-
-
-@pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_update_changes_the_fields_sent_alone(alice: User, changes: Fields) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": "Buy bread"},
+        {"description": "A loaf"},
+        {"description": None},
+        {"is_completed": False},
+        {"title": "x", "description": "y", "is_completed": True},
+        {},
+    ],
+    ids=str,
+)
+def test_update_changes_what_is_sent_alone(alice: User, changes: Fields) -> None:
     todo, other = alice.creates(), alice.creates()
     todo = alice.updates(todo, is_completed=True)
     assert alice.updates(todo, **changes) == todo | changes
@@ -417,50 +372,43 @@ def test_update_changes_the_fields_sent_alone(alice: User, changes: Fields) -> N
 # --- FR-012 to FR-015: delete, and what is another user's; the guard says more
 
 
-@pytest.mark.parametrize(
-    ("method", "body"),
-    [("GET", None), ("PATCH", {"title": "x"}), ("PATCH", {}), ("DELETE", None)],
-)
-def test_a_deleted_todo_and_another_users_are_not_found(
-    alice: User, bob: User, method: str, body: Any
-) -> None:
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_a_deleted_todo_and_another_users_are_not_found(method: str) -> None:
+    alice, bob = User(), User()
     deleted, todo = alice.creates(), alice.creates()
     assert alice.asks("DELETE", alice.url(deleted)).status_code == 204
-    for answer in [
-        alice.asks(method, alice.url(deleted), json=body),
-        bob.asks(method, bob.url(todo), json=body),
-    ]:
+    for body in [{"title": "x"}, {}]:
+        answer = alice.asks(method, alice.url(deleted), json=body)
         assert assert_error(answer, 404) == "Todo not found"
+        assert bob.asks(method, bob.url(todo), json=body).content == answer.content
     assert alice.lists() == [todo]
 
 
 # --- FR-016 to FR-019: what is refused, and what is stored
 
-REFUSED_BODIES = [
-    (422, ""),
-    (422, '{"title": "Zq9xMarker'),
-    (422, '[{"title": "Zq9xMarker"}]'),
-    (422, '{"title": null}'),
-    (422, '{"title": NaN}'),
-    (422, '{"title": 1e999}'),
-    (422, '{"title": " \\t\\n\\u0085\\u00a0\\u2003\\u3000"}'),
-    (422, '{"title": "%s"}' % ("é" * 256)),
-    (422, '{"title": "Zq9xMarker\\u0000"}'),
-    (422, '{"title": "Zq9xMarker\\ud800"}'),
-    (422, '{"title": "x", "description": "%s"}' % ("é" * 2001)),
-    (422, '{"title": "x", "description": "\\u0000"}'),
-    (422, '{"title": "x", "is_completed": "true"}'),
-    (422, '{"title": "x", "is_completed": 1}'),
-    (422, '{"title": "x", "is_completed": null}'),
-    (422, '{"title": "x", "\\ud800": "Zq9xMarker"}'),
-    (422, '{"title": "x", "id": "11111111-1111-4111-8111-111111111111"}'),
-    (422, '{"title": "x", "user_id": "11111111-1111-4111-8111-111111111111"}'),
-    (400, b'{"title": "\xff"}'),
-    (400, "[" * 60000),
-]
 
-
-@pytest.mark.parametrize(("status", "body"), REFUSED_BODIES, ids=ascii)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (422, '{"title": "Zq9xMarker'),
+        (422, '["Zq9xMarker"]'),
+        (422, '{"title": null}'),
+        (422, '{"title": 1e999}'),
+        (422, '{"title": " \\t\\n\\u0085\\u00a0\\u2003\\u3000"}'),
+        (422, '{"title": "%s"}' % ("é" * 256)),
+        (422, '{"title": "Zq9xMarker\\u0000"}'),
+        (422, '{"title": "Zq9xMarker\\ud800"}'),
+        (422, '{"title": "x", "description": "%s"}' % ("é" * 2001)),
+        (422, '{"title": "x", "description": "\\u0000"}'),
+        (422, '{"title": "x", "is_completed": "true"}'),
+        (422, '{"title": "x", "is_completed": null}'),
+        (422, '{"title": "x", "\\ud800": "Zq9xMarker"}'),
+        (422, '{"title": "x", "user_id": "11111111-1111-4111-8111-111111111111"}'),
+        (400, b'{"title": "\xff"}'),
+        (400, "[" * 60000),
+    ],
+    ids=ascii,
+)
 def test_create_and_update_refuse(alice: User, status: int, body: Any) -> None:
     todo = alice.creates()
     assert_error(alice.asks("POST", alice.todos, content=body), status)
@@ -468,36 +416,31 @@ def test_create_and_update_refuse(alice: User, status: int, body: Any) -> None:
     assert alice.lists() == [todo]
 
 
-def test_create_wants_a_title(alice: User) -> None:
-    [problem] = assert_error(alice.asks("POST", alice.todos, json={}), 422)
-    assert (problem["type"], problem["loc"]) == ("missing", ["body", "title"])
-
-
-STORED: list[tuple[Fields, Fields]] = [
-    ({"title": "é" * 255}, {"title": "é" * 255}),
-    ({"title": "\n e\u0301\u3000"}, {"title": "e\u0301"}),
-    ({"description": "\n" + "é" * 1999}, {"description": "\n" + "é" * 1999}),
-    ({"description": ""}, {"description": ""}),
-]
-
-
-@pytest.mark.parametrize(("sent", "stored"), STORED, ids=ascii)
-def test_what_is_sent_is_stored(alice: User, sent: Fields, stored: Fields) -> None:
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ({"title": "é" * 255}, {"title": "é" * 255}),
+        ({"title": "\n e\u0301\u3000"}, {"title": "e\u0301"}),
+        ({"description": "\n" + "é" * 1999}, {"description": "\n" + "é" * 1999}),
+        ({"description": ""}, {"description": ""}),
+    ],
+    ids=ascii,
+)
+def test_this_is_stored(alice: User, sent: Fields, stored: Fields) -> None:
     todo = alice.creates(**sent)
     changed = alice.updates(alice.creates(), **sent)
     assert todo.items() >= stored.items()
     assert changed.items() >= stored.items()
-    assert alice.lists() == [changed, todo]
 
 
 @pytest.mark.parametrize("path", ["/users/x%00/todos", "/users/{}/todos/%ff"])
 def test_what_can_be_no_id_is_refused(alice: User, path: str) -> None:
-    [error] = assert_error(alice.asks("GET", path.format(alice.id)), 422)
-    assert error["loc"][0] == "path"
+    [problem] = assert_error(alice.asks("GET", path.format(alice.id)), 422)
+    assert problem["loc"][0] == "path"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_64_kib_is_413_and_not_stored(alice: User, chunked: bool) -> None:
+def test_a_body_over_64_kib_is_413(alice: User, chunked: bool) -> None:
     largest = json.dumps(NEW_TODO).encode().ljust(64 * 1024)
     todo = alice.asks("POST", alice.todos, content=largest).json()
     for method, path in [("POST", alice.todos), ("PATCH", alice.url(todo))]:
@@ -506,17 +449,20 @@ def test_a_body_over_64_kib_is_413_and_not_stored(alice: User, chunked: bool) ->
     assert alice.lists() == [todo]
 
 
-# --- FR-020, FR-021: errors are JSON and repeat nothing, and whose mistake it is
+# --- FR-020, FR-021: errors are JSON, and repeat nothing
 
 
 @pytest.mark.parametrize("path", [f"/{MARKER}", "/docs/", "/users/x/todos/"])
-def test_a_path_that_is_not_there_is_404_in_json(alice: User, path: str) -> None:
+def test_an_unknown_path_is_404_in_json(alice: User, path: str) -> None:
     assert_error(alice.asks("GET", path), 404)
 
 
-def test_no_more_than_ten_problems_are_listed(alice: User) -> None:
-    new = NEW_TODO | {f"unknown {number}": 1 for number in range(11)}
-    assert len(assert_error(alice.asks("POST", alice.todos, json=new), 422)) == 10
+def test_the_first_ten_problems_are_listed(alice: User) -> None:
+    new = {f"unknown {number}": MARKER for number in range(11)}
+    problems = assert_error(alice.asks("POST", alice.todos, json=new), 422)
+    assert problems[0]["type"] == "missing"
+    assert problems[0]["loc"] == ["body", "title"]
+    assert len(problems) == 10
 
 
 def test_what_the_database_refuses_is_500_and_no_todo_is_logged(
@@ -532,89 +478,83 @@ def test_what_the_database_refuses_is_500_and_no_todo_is_logged(
     assert MARKER not in caplog.text
 
 
-def test_a_table_that_is_not_there_is_500(alice: User, new_tables: None) -> None:
+def test_a_missing_table_is_500(alice: User, new_tables: None) -> None:
     drop_tables()
     assert_error(alice.asks("GET", alice.todos), 500)
 
 
 # --- The OpenAPI document
 
-STATUSES = {
-    "create_todo": {"201", "400", "413", "422", "503"},
-    "list_todos": {"200", "422", "503"},
-    "read_todo": {"200", "404", "422", "503"},
-    "update_todo": {"200", "400", "404", "413", "422", "503"},
-    "delete_todo": {"204", "404", "422", "503"},
-}
+
+def test_the_document_declares_every_status() -> None:
+    todos = DOCUMENT["paths"][main.TODOS_PATH]
+    todo = DOCUMENT["paths"][main.TODO_PATH]
+    assert {*todos["post"]["responses"]} >= {"201", "400", "413", "422", "503"}
+    assert {*todos["get"]["responses"]} >= {"200", "422", "503"}
+    assert {*todo["get"]["responses"]} >= {"200", "404", "422", "503"}
+    assert {*todo["patch"]["responses"]} >= {"200", "400", "404", "413", "422", "503"}
+    assert {*todo["delete"]["responses"]} >= {"204", "404", "422", "503"}
 
 
-@pytest.mark.parametrize("name", STATUSES)
-def test_the_document_tells_every_status_and_an_example(name: str) -> None:
-    operation, *_ = [each for each in OPERATIONS if each.name == name]
-    assert operation.document["responses"].keys() >= STATUSES[name]
-    assert operation.document["summary"]
-    assert operation.document["parameters"][0]["examples"]
+def test_the_document_has_examples() -> None:
+    assert "examples" in SCHEMAS["TodoCreate"]
+    assert "examples" in SCHEMAS["TodoUpdate"]
+    assert "examples" in DOCUMENT["paths"][main.TODOS_PATH]["get"]["parameters"][0]
 
 
-@pytest.mark.parametrize("name", ["TodoCreate", "TodoUpdate"])
-def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
-    shape = SCHEMAS[name]
-    assert shape["examples"]
-    assert shape["additionalProperties"] is False
-    assert shape["properties"]["title"]["minLength"] == 1
-    assert shape["properties"]["title"]["maxLength"] == 255
-
-
-# === 2. The guard, over what is there and what is added. Alone: pytest -k guard ===
+# === 2. The guard, over what is there and what is added ======================
 #
-# It takes every operation from the OpenAPI document, asks as its owner, as another user
-# and as a crowd, and audits each statement meanwhile. An addition needs no edit here:
-# where one of these tests fails, change the code and not the guard.
+# It takes every operation of the OpenAPI document, asks as its owner, as another
+# user and as a crowd, and audits each statement meanwhile. Alone: pytest -k guard.
+# An addition needs no edit here: where it fails, change the code and not the guard.
 #
-# It fills in an id by its name (todo_id; todo_ids in a list), also in an example, with
-# the "id" that the POST of its collection has answered, or else with one of nobody; a
-# body by its example, or by those of its fields (pydantic's Field(examples=[...]), since
-# SQLModel's Field has none), or by the types; and a query with what is required alone,
-# and with each choice or example of the rest. What is opaque, such as a cursor, needs an
-# example that the service accepts.
+# It fills in an id by its name (todo_id; todo_ids in a list), also in an example,
+# with the "id" that the POST of its collection answered, or else with an unknown
+# one; a body and a required parameter by its example, or else by a number or a word
+# (a field has an example by pydantic's Field(examples=[...]), not by SQLModel's). As
+# the owner it tries each choice, or each example, of the rest of the query.
 #
-# It allows as an answer what the operation declares, but for 422 and 503. On ids that a
-# POST has answered, that is a 2xx, a redirect, or a 409 or 412. No odd value (null, NUL,
-# a long text, a large number, a moment at either end of time) may be a 500.
+# It allows as an answer what the operation declares, but for 422 and 503. On ids
+# that a POST answered, that is a 2xx, a redirect, a 409 or a 412. No odd value
+# (null, NUL, a long text, a large number, either end of time) may be a 500.
 #
-# It allows as a statement one in which each mention of a table that users own (by a
-# user_id that refers to users.id) comes with `user_id = who asks`, in the WHERE of the
-# same SELECT, UPDATE or DELETE, joined by AND (an OR in brackets is fine); or an INSERT
+# It allows as a statement one in which each mention of a table that users own (by
+# a user_id that refers to users.id) comes with `user_id = who asks` in the WHERE of
+# the same SELECT, UPDATE or DELETE, by AND (an OR in brackets is fine), or an INSERT
 # of such rows. No UPDATE sets a user_id, and nothing is text.
 #
 # It does not see a table without a way to users, what goes past SQLAlchemy to the
 # driver, a websocket, or an app that is mounted.
 
 
-def test_guard_an_operation_works_for_its_owner(operation: Operation) -> None:
+def test_guard_its_owner_is_answered(operation: Operation) -> None:
     alice = User()
     ids = belongings(alice)
-    answer = alice.asks(**operation.request(alice, ids))
-    allowed = operation.declared()
+    allowed = operation.statuses
     if {"user_id"} < {*re.findall(r"{(\w+)}", operation.path)} <= ids.keys():
         allowed = {each for each in allowed if each < "400" or each in ("409", "412")}
-    assert str(answer.status_code) in allowed, (
-        f"{operation.name}: answers its owner {answer.status_code} {answer.text}\n"
-        "Does its statement match? Give it an example that it accepts, or declare this "
-        "in responses={...}."
-    )
+    request = operation.request(alice, ids)
+    queries = [request["params"]]
+    for parameter in operation.parameters:
+        if parameter["in"] == "query":
+            for choice in choices(parameter):
+                queries.append(request["params"] | {parameter["name"]: choice})
+    for query in queries:
+        answer = alice.asks(**request | {"params": query})
+        assert str(answer.status_code) in allowed, (
+            f"{operation.name}: its owner gets {answer.status_code} {answer.text}\n"
+            "Does its statement match? Give it an example that it accepts."
+        )
 
 
-def test_guard_another_user_gets_what_an_unknown_id_gets(operation: Operation) -> None:
+def test_guard_another_user_is_told_nothing(operation: Operation) -> None:
     alice, bob, carol = User(), User(), User()
     ids = belongings(alice)
     before = everything_of(alice, ids)
-    unknown = carol.asks(**operation.request(carol, {}))
-    answer = bob.asks(**operation.request(bob, ids))
-    assert masked(answer) == masked(unknown), (
-        f"{operation.name}: answers another user {answer.status_code} {answer.text}, but "
-        f"an unknown id {unknown.status_code} {unknown.text}\n"
-        "Make them alike, as one_or_404 does. Is something remembered for everybody?"
+    unknown = masked(carol.asks(**operation.request(carol, {})))
+    assert masked(bob.asks(**operation.request(bob, ids))) == unknown, (
+        f"{operation.name}: another user gets not what an unknown id gets\n"
+        "Make them alike, as one_or_404 does. Is something kept for everybody?"
     )
     assert everything_of(alice, ids) == before, (
         f"{operation.name}: lets another user change what is not theirs\n"
@@ -622,39 +562,31 @@ def test_guard_another_user_gets_what_an_unknown_id_gets(operation: Operation) -
     )
 
 
-def test_guard_a_hundred_clients_at_once_are_all_answered(operation: Operation) -> None:
+def test_guard_a_crowd_is_answered(operation: Operation) -> None:
     users = User(), User()
     requests = [operation.request(user, belongings(user)) for user in users]
     statuses = {str(answer.status_code) for answer in at_once(requests * 50)}
-    assert statuses <= operation.declared(), (
+    assert statuses <= operation.statuses, (
         f"{operation.name}: answers a crowd {statuses}\n"
-        "Keep nothing of a request outside of it. If this is meant, declare it."
+        "Keep nothing of a request outside of it, or declare this."
     )
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        2**63,
-        "x\0",
-        "x" * 9999,
-        "2026-01-31T12:00",
-        "0001-01-01T00:00+14:00",
-        "9999-12-31T23:59-12:00",
-    ],
-    ids=ascii,
-)
-def test_guard_no_odd_value_breaks_it(operation: Operation, value: Any) -> None:
+ODD_TEXTS = ["x\0", "x" * 9999, "0001-01-01T00:00+14:00", "9999-12-31T23:59-12:00"]
+
+
+@pytest.mark.parametrize("value", [None, 2**63, *ODD_TEXTS], ids=ascii)
+def test_guard_odd_values_are_no_500(operation: Operation, value: Any) -> None:
     alice = User()
     request = operation.request(alice, belongings(alice))
-    fields = operation.body().get("properties", {})
+    fields = operation.body.get("properties", {})
     odd = [{"json": request["json"] | {name: value}} for name in fields]
-    odd += [{"params": {name: value}} for name in operation.query]
+    for parameter in operation.parameters:
+        if parameter["in"] == "query":
+            odd.append({"params": request["params"] | {parameter["name"]: value}})
     for change in odd:
-        answer = alice.asks(**request | change)
-        assert answer.status_code < 500, (
-            f"{operation.name}: answers {change} with {answer.status_code}\n"
+        assert alice.asks(**request | change).status_code < 500, (
+            f"{operation.name}: answers {change} with 500 or more\n"
             "Declare in models.py what it does not take."
         )
 
@@ -679,146 +611,81 @@ def test_guard_every_table_says_whose_its_rows_are() -> None:
 
 
 OPEN = [
-    "SELECT id FROM todos",
     "SELECT id FROM todos WHERE todos.title = ?",
     "SELECT id FROM todos WHERE todos.user_id != ?",
     "SELECT id FROM todos WHERE todos.user_id = ? OR todos.title = ?",
-    "SELECT id FROM todos WHERE todos.user_id = ? AND 1 OR 1",
     "SELECT id FROM todos, todos AS other WHERE todos.user_id = ?",
     "SELECT id FROM todos WHERE id IN (SELECT id FROM todos WHERE todos.user_id = ?)",
     "SELECT id FROM todos WHERE todos.user_id = ? UNION SELECT id FROM todos",
     "UPDATE todos SET user_id=? WHERE todos.user_id = ?",
-    "DELETE FROM todos WHERE todos.id = ?",
+    "DELETE FROM todos",
     "INSERT INTO todos (id, title) VALUES (?, ?)",
     "INSERT INTO todos (id, user_id) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET id=?",
 ]
 CLOSED = [
     "SELECT id FROM todos WHERE (todos.id = ? OR todos.id = ?) AND todos.user_id = ?",
-    "SELECT id FROM todos WHERE todos.user_id = ? AND todos.id = ? ORDER BY todos.id",
     "SELECT EXISTS (SELECT id FROM todos AS t WHERE t.user_id = %(a)s::UUID LIMIT 1)",
-    "UPDATE todos SET title=? WHERE todos.user_id = ? AND todos.id = ?",
-    "DELETE FROM todos WHERE todos.user_id = ? RETURNING id",
+    "DELETE FROM todos WHERE todos.user_id = ? AND todos.id = ? RETURNING id",
     "INSERT INTO todos (id, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
 ]
 
 
-@pytest.mark.parametrize("sql", OPEN)
-def test_guard_refuses(sql: str) -> None:
-    assert is_open("todos", sql)
+def test_guard_refuses_what_is_open_to_others_alone() -> None:
+    assert [sql for sql in OPEN + CLOSED if is_open("todos", sql)] == OPEN
 
 
-@pytest.mark.parametrize("sql", CLOSED)
-def test_guard_lets_through(sql: str) -> None:
-    assert not is_open("todos", sql)
+def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
+    async def careless() -> None:
+        db.create_tables()
 
-
-def test_guard_refuses_text_and_a_user_who_does_not_ask(
-    alice: User, bob: User, monkeypatch: Patch
-) -> None:
+    alice, bob = User(), User()
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
     text = sa.text(f"SELECT id FROM todos WHERE todos.user_id = '{alice.id}'")
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
     execute(hers)
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
         execute(text)
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{bob.id}"])
-    with pytest.raises(PermissionError, match="leaves todos open to other users"):
-        execute(hers)
-
-
-def test_guard_refuses_a_statement_on_the_event_loop(
-    alice: User, monkeypatch: Patch
-) -> None:
-    async def careless() -> None:
-        with db.engine.connect() as connection:
-            connection.execute(sa.select(1))
-
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
     with pytest.raises(PermissionError, match="blocks the event loop"):
         asyncio.run(careless())
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [bob.todos])
+    with pytest.raises(PermissionError, match="leaves todos open to other users"):
+        execute(hers)
 
 
 # --- How it asks
 
 DOCUMENT = main.app.openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]
+SAMPLES: dict[Any, Any] = {"integer": 1, "number": 1, "uuid": str(uuid4())}
 
 
 @dataclass
 class Operation:
-    """An operation of the document, with a choice of its query."""
+    """An operation of the document."""
 
     name: str
     method: str
     path: str
-    document: Fields
-    query: Fields
+    parameters: list[Fields]
+    body: Fields  # its schema, or nothing
+    statuses: set[str]  # those it declares, but for what is never wanted
 
     def request(self, user: User, ids: Fields) -> Fields:
         """Return a request of a user, with these ids."""
-        filled: dict[str, Fields] = {"path": {}, "query": {}, "header": {}}
-        for parameter in self.document.get("parameters", []):
-            if parameter["required"]:
-                name, schema = parameter["name"], schema_of(parameter)
-                filled[parameter["in"]][name] = fill(name, schema, ids)
+        given: Fields = {"path": {}, "query": {}, "header": {}}
+        for each in self.parameters:
+            if each["required"]:
+                given[each["in"]][each["name"]] = fill(each["name"], each, ids)
         request = {
             "method": self.method,
-            "url": self.path.format(**filled["path"] | {"user_id": user.id}),
-            "params": filled["query"] | self.query,
-            "headers": filled["header"],
+            "url": self.path.format(**given["path"] | {"user_id": user.id}),
+            "params": given["query"],
+            "headers": given["header"],
+            "auth": user,
         }
-        if self.body():
-            request["json"] = fill("body", self.body(), ids)
+        if self.body:
+            request["json"] = fill("body", self.body, ids)
         return request
-
-    def body(self) -> Fields:
-        """Return the schema of its body, if it has one."""
-        for media in self.document.get("requestBody", {}).get("content", {}).values():
-            return resolved(media["schema"])
-        return {}
-
-    def declared(self) -> set[str]:
-        """Return the statuses that it declares, but for what is never wanted."""
-        return {*self.document["responses"]} - {"422", "503"}
-
-
-def belongings(user: User) -> Fields:
-    """Create an item in each collection; return the ids, the user's too, by name."""
-    ids = {"user_id": user.id}
-    for operation in sorted(OPERATIONS, key=lambda each: len(each.path)):
-        is_plain_post = operation.method == "POST" and not operation.query
-        if is_plain_post and operation.path in ITEMS:
-            answer = user.asks(**operation.request(user, ids))
-            assert answer.is_success and "id" in answer.json(), (
-                f"{operation.name}: answers its owner {answer.status_code} {answer.text}\n"
-                "Give its body an example that it accepts, and its answer an id."
-            )
-            ids[ITEMS[operation.path]] = str(answer.json()["id"])
-    return ids
-
-
-def everything_of(user: User, ids: Fields) -> Fields:
-    """Return what each GET answers."""
-    gets = [each for each in OPERATIONS if each.method == "GET" and not each.query]
-    return {each.name: masked(user.asks(**each.request(user, ids))) for each in gets}
-
-
-def masked(answer: httpx.Response) -> tuple[int, list[str], str]:
-    """Return an answer with its headers' names, and without ids and times."""
-    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", answer.text)
-    text = re.sub(r'(?<=id":)\d+', "ID", text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", text)
-    return answer.status_code, sorted(answer.headers), text
-
-
-SAMPLES: Fields = {
-    "uuid": str(uuid4()),
-    "boolean": True,
-    "integer": 1,
-    "number": 1,
-    "date": "2026-01-31",
-    "date-time": "2026-01-31T12:00:00Z",
-}
 
 
 def fill(name: str, schema: Fields, ids: Fields) -> Any:
@@ -829,66 +696,85 @@ def fill(name: str, schema: Fields, ids: Fields) -> Any:
         return [ids[name.removesuffix("s")]]
     schema = resolved(schema)
     fields = schema.get("properties", {})
-    for example in schema.get("examples", []):
-        if not fields:
-            return example
-        given = {field: {"examples": [value]} for field, value in example.items()}
-        given |= {field: {} for field in fields if field in ids}
-        return {field: fill(field, given[field], ids) for field in given}
+    if fields and "examples" in schema:
+        example = schema["examples"][0].items()
+        fields = {field: {} for field in fields if field in ids}
+        fields |= {field: {"examples": [value]} for field, value in example}
     if fields:
         return {field: fill(field, fields[field], ids) for field in fields}
-    if "items" in schema:
+    if "items" in schema and "examples" not in schema:
         return [fill(name, schema["items"], ids)]
-    if "enum" in schema or "const" in schema:
-        return schema.get("const", schema.get("enum", [None])[0])
-    kind = schema.get("format") or schema.get("type")
-    return schema.get("minimum", SAMPLES.get(str(kind), "text"))
+    sample = SAMPLES.get(schema.get("format", schema.get("type")), "text")
+    return [*choices(schema), sample][0]
+
+
+def choices(schema: Fields) -> Any:
+    """Return all that may be sent, if that is told, or the examples."""
+    if schema.get("type") == "boolean":
+        return [True, False]
+    return schema.get("examples") or schema.get("enum") or []
 
 
 def resolved(schema: Fields) -> Fields:
-    """Return what a schema refers to; of several, the first."""
+    """Return what a schema refers to, of several the first, with its examples."""
+    schema = schema | schema.get("schema", {})
     schema = schema | schema.get("anyOf", [{}])[0]
-    return {**SCHEMAS.get(schema.get("$ref", "").rpartition("/")[2], {}), **schema}
-
-
-def schema_of(parameter: Fields) -> Fields:
-    """Return the schema of a parameter, with an example that stands beside it."""
-    schema = resolved(parameter["schema"])
-    for example in parameter.get("examples", {}).values():
-        return schema | {"examples": [example["value"]]}
+    schema = SCHEMAS.get(schema.get("$ref", "").rpartition("/")[2], {}) | schema
+    if isinstance(schema.get("examples"), dict):  # they stand beside a parameter
+        named = schema["examples"].values()
+        return schema | {"examples": [example["value"] for example in named]}
     return schema
 
 
-def queries(document: Fields) -> Iterator[Fields]:
-    """Find the ways to ask: without what is optional, and with each choice of it."""
-    yield {}
-    for parameter in document.get("parameters", []):
-        if parameter["in"] == "query":
-            name, schema = parameter["name"], schema_of(parameter)
-            choices = schema.get("enum") or [fill(name, schema, {})]
-            if schema.get("type") == "boolean":
-                choices = [True, False]
-            yield from ({name: choice} for choice in choices)
-
-
-OPERATIONS = [
-    Operation(document["operationId"], method.upper(), path, document, query)
-    for path, methods in DOCUMENT["paths"].items()
-    for method, document in methods.items()
-    for query in queries(document)
-]
-# The name of an item's id, by the path of its collection.
-ITEMS = {
-    path.rpartition("/")[0]: path.rpartition("/")[2].strip("{}")
-    for path in DOCUMENT["paths"]
-    if path.endswith("}")
-}
+OPERATIONS = []
+for path, methods in DOCUMENT["paths"].items():
+    for method, document in methods.items():
+        [media] = document.get("requestBody", {}).get("content", {"": {}}).values()
+        OPERATIONS.append(
+            Operation(
+                name=document["operationId"],
+                method=method.upper(),
+                path=path,
+                parameters=[resolved(each) for each in document.get("parameters", [])],
+                body=resolved(media),
+                statuses={*document["responses"]} - {"422", "503"},
+            )
+        )
 
 
 @pytest.fixture(params=OPERATIONS, ids=lambda each: each.name)
 def operation(request: pytest.FixtureRequest) -> Any:
-    """Each operation, with each choice of its query."""
+    """Each operation."""
     return request.param
+
+
+def belongings(user: User) -> Fields:
+    """Create an item in each collection; return the ids, the user's too, by name."""
+    ids = {"user_id": user.id}
+    items = [each.path for each in OPERATIONS if each.path.endswith("}")]
+    names = {path.rpartition("/{")[0]: path.rpartition("/{")[2][:-1] for path in items}
+    for operation in sorted(OPERATIONS, key=lambda each: len(each.path)):
+        if operation.method == "POST" and operation.path in names:
+            answer = user.asks(**operation.request(user, ids))
+            assert answer.is_success and "id" in answer.json(), (
+                f"{operation.name}: its owner gets {answer.status_code} {answer.text}\n"
+                "Give its body an example that it accepts, and its answer an id."
+            )
+            ids[names[operation.path]] = str(answer.json()["id"])
+    return ids
+
+
+def everything_of(user: User, ids: Fields) -> list[str]:
+    """Return what each GET answers."""
+    gets = [each for each in OPERATIONS if each.method == "GET"]
+    return [user.asks(**each.request(user, ids)).text for each in gets]
+
+
+def masked(answer: httpx.Response) -> tuple[int, list[str], str]:
+    """Return an answer with its headers' names, and without ids and times."""
+    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", answer.text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", text)
+    return answer.status_code, sorted(answer.headers), text
 
 
 # --- How it audits
@@ -924,9 +810,8 @@ def audit(_: Any, __: Any, sql: str, parameters: Any, context: Any, ___: Any) ->
         if is_named and (is_text or not is_asked or is_open(table, sql)):
             raise PermissionError(
                 f"a statement leaves {table} open to other users\n"
-                f"Compare the user_id of each use of {table} to the user, by AND; or give "
-                "it to each row of an INSERT. No text, no OR beside it, no UPDATE of it.\n"
-                f"{sql}"
+                f"Compare the user_id of each use of {table} to the user, by AND. "
+                f"No text, no OR beside it.\n{sql}"
             )
 
 
@@ -954,12 +839,13 @@ def is_open(table: str, sql: str) -> bool:
     return False
 
 
-# === 3. How it works ==============================================================
+# === 3. How it works =========================================================
 
 everybody: list[User] = []
 under_way: list[str] = []  # the paths of the requests that are being answered
 executed: list[tuple[str, Any]] = []  # their SQL, with its parameters
 faults: list[str] = []  # what went wrong in them, the cause first
+opened: list[Any] = []  # the driver's connections
 
 
 class User(httpx.Auth):
@@ -969,9 +855,8 @@ class User(httpx.Auth):
     """
 
     def __init__(self) -> None:
-        self.id = str(uuid4())
-        # As a statement takes it.
-        self.key: Any = TypeAdapter(models.UserId).validate_python(self.id)
+        self.key = uuid4()  # as a statement takes it
+        self.id = str(self.key)
         self.todos = f"/users/{self.id}/todos"
         everybody.append(self)
 
@@ -992,24 +877,18 @@ class User(httpx.Auth):
         """Return the list of the user's todos."""
         return self.asks("GET", self.todos).json()
 
-    def url(self, todo: Fields) -> str:
-        """Return the path of a todo, below this user's."""
-        return f"{self.todos}/{todo['id']}"
-
     def updates(self, todo: Fields, **changes: Any) -> Any:
         """Change a todo, and return it."""
         return self.asks("PATCH", self.url(todo), json=changes).json()
+
+    def url(self, todo: Fields) -> str:
+        """Return the path of a todo, below this user's."""
+        return f"{self.todos}/{todo['id']}"
 
 
 @pytest.fixture
 def alice() -> User:
     """A user."""
-    return User()
-
-
-@pytest.fixture
-def bob() -> User:
-    """Another user."""
     return User()
 
 
@@ -1059,8 +938,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         is_alone = message["type"] == "http.response.start" and len(under_way) == 1
         if is_alone and pool.checkedout():
             faults.append(
-                f"{scope['endpoint'].__name__}: holds a connection when its answer begins\n"
-                "Use run, or engine.begin() in the endpoint; no Session as a dependency."
+                f"{scope['endpoint'].__name__}: holds a connection too long\n"
+                "Use run or engine.begin() inside it, no Session as a dependency."
             )
         await send(message)
 
@@ -1069,19 +948,15 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await main.app(scope, receive, look_and_send)
     except Exception as error:  # noqa: BLE001 (each is a fault, and fails the test)
         cause, _, advice = str(error).partition("\n")
-        line = line_of(traceback.extract_tb(error.__traceback__))
-        faults.append(f"{line}: {type(error).__name__}: {cause}\n{advice}")
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if frame.filename == main.__file__]
+        line = own[-1] if own else frames[-1]
+        faults.append(
+            f"{line.name}: {type(error).__name__}: {cause}\n{advice}\n"
+            f"{line.filename}:{line.lineno}: {line.line}"
+        )
     finally:
         under_way.remove(scope["path"])
-
-
-def line_of(frames: traceback.StackSummary) -> str:
-    """Return the innermost function and line of main.py or of a module beside it."""
-    for frame in reversed(frames):
-        file = Path(frame.filename)
-        if file.parent == HERE and file.name not in ("db.py", "test_main.py"):
-            return f"{frame.name} ({file.name}:{frame.lineno}: {frame.line})"
-    return "outside main.py"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -1109,8 +984,6 @@ def wait_for(condition: Callable[[], Any]) -> None:
 
 
 # --- The database
-
-opened: list[Any] = []  # the driver's connections
 
 
 @sa.event.listens_for(db.autocommit_engine, "connect")
@@ -1153,43 +1026,43 @@ def impatient(monkeypatch: Patch) -> str:
 @contextmanager
 def todos_locked() -> Iterator[sa.Connection]:
     """Let nobody else write todos."""
+    lock = "BEGIN IMMEDIATE" if db.is_sqlite else "LOCK TABLE todos IN SHARE MODE"
     outside = sa.create_engine(db.url)
     with outside.connect() as connection:
-        lock = "BEGIN IMMEDIATE" if db.is_sqlite else "LOCK TABLE todos IN SHARE MODE"
         connection.exec_driver_sql(lock)
         yield connection
     outside.dispose()
 
 
 @contextmanager
-def database_altered(change: str, back: str) -> Iterator[None]:
-    """Alter the test's database, and end its connections before and after."""
-    try:
-        in_postgres(f'ALTER DATABASE "{db.url.database}" {change}')
-        end_connections()
-        yield
-    finally:
-        in_postgres(f'ALTER DATABASE "{db.url.database}" {back}')
-        end_connections()
-
-
-def end_connections() -> None:
-    """End all connections to the test's database, as Neon does with idle ones."""
-    theirs = f"FROM pg_stat_activity WHERE datname = '{db.url.database}'"
-    in_postgres(f"SELECT pg_terminate_backend(pid, 5000) {theirs}")
-
-
-def in_postgres(sql: str) -> None:
-    """Execute SQL in the database "postgres" of the server."""
+def database_altered(setting: str) -> Iterator[None]:
+    """Alter the test's database; end its connections, as Neon does with idle ones."""
+    name = db.url.database
+    end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
     with psycopg.connect(
         TEST_DATABASE_URL, dbname="postgres", autocommit=True
     ) as admin:
-        admin.execute(sql.encode())
+        try:
+            admin.execute(f'ALTER DATABASE "{name}" {setting}'.encode())
+            admin.execute(f"{end} WHERE datname = '{name}'".encode())
+            yield
+        finally:
+            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+            admin.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())
+            admin.execute(f"{end} WHERE datname = '{name}'".encode())
 
 
-def run_python(
-    program: str, url: str, folder: Path
-) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def dotenv(tmp_path: Path, monkeypatch: Patch) -> Path:
+    """Return where .env is looked for; its parent folder has one too."""
+    (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///parent.db", "utf-8")
+    (tmp_path / "code").mkdir()
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(db, "__file__", str(tmp_path / "code" / "db.py"))
+    return tmp_path / "code" / ".env"
+
+
+def run_python(program: str, url: str, folder: Path) -> Any:
     """Run a program beside the service, with this NEON_DATABASE_URL, in a folder."""
     return subprocess.run(
         [sys.executable, "-c", program],
@@ -1197,6 +1070,5 @@ def run_python(
         env=os.environ | {"NEON_DATABASE_URL": url, "PYTHONPATH": str(HERE)},
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
         check=False,
     )
