@@ -641,13 +641,13 @@ def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
     alice, bob = User(), User()
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
     text = sa.text(f"SELECT id FROM todos WHERE todos.user_id = '{alice.id}'")
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [alice.todos])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
     execute(hers)
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
         execute(text)
     with pytest.raises(PermissionError, match="blocks the event loop"):
         asyncio.run(careless())
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [bob.todos])
+    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{bob.id}"])
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
         execute(hers)
 
@@ -1057,7 +1057,7 @@ def dotenv(tmp_path: Path, monkeypatch: Patch) -> Path:
     """Return where .env is looked for; its parent folder has one too."""
     (tmp_path / ".env").write_text("NEON_DATABASE_URL=sqlite:///parent.db", "utf-8")
     (tmp_path / "code").mkdir()
-    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.delenv("NEON_DATABASE_URL")
     monkeypatch.setattr(db, "__file__", str(tmp_path / "code" / "db.py"))
     return tmp_path / "code" / ".env"
 
