@@ -636,7 +636,8 @@ def test_guard_refuses_what_is_open_to_others_alone() -> None:
 
 def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
     async def careless() -> None:
-        db.create_tables()
+        with db.engine.connect() as connection:
+            connection.execute(hers)
 
     alice, bob = User(), User()
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
