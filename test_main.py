@@ -26,7 +26,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import psycopg
 import pytest
 import sqlalchemy as sa
 import uvicorn
@@ -160,6 +159,7 @@ def test_moments_read_the_same_under(alice: User, setting: str) -> None:
     todo = alice.creates()
     with database_altered(f"SET {setting}"):
         assert alice.lists() == [todo]
+        assert execute(sa.text("SHOW TimeZone")) == [("UTC",)]
 
 
 # --- FR-006: a database that is away, slow, locked, silent or back
@@ -208,6 +208,7 @@ def test_statements_given_up_end_in_the_server_and_cost_no_connection(
         assert User().lists() == []
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         wait_for(lambda: not other.exec_driver_sql(waiting).all())
+    alice.asks_together(50, "GET", path)
     assert len(opened) < db.POOL_SIZE
 
 
@@ -244,6 +245,15 @@ def test_if_the_first_address_is_deaf_the_next_is_used(tmp_path: Path) -> None:
         text = url.render_as_string(hide_password=False)
         started = run_python("import db; db.create_tables()", text, tmp_path)
     assert started.returncode == 0
+
+
+@on_postgresql
+def test_a_connection_prepares_nothing_and_notices_silence() -> None:
+    execute(sa.select(1))
+    parameters = opened[-1].info.get_parameters()
+    assert parameters["connect_timeout"] == "10"  # seconds
+    assert parameters["tcp_user_timeout"] == "10000"  # milliseconds
+    assert opened[-1].prepare_threshold is None
 
 
 @on_postgresql
@@ -1045,19 +1055,20 @@ def todos_locked() -> Iterator[sa.Connection]:
 @contextmanager
 def database_altered(setting: str) -> Iterator[None]:
     """Alter the test's database; end its connections, as Neon does with idle ones."""
-    name = db.url.database
+    alter = f'ALTER DATABASE "{db.url.database}"'
     end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-    with psycopg.connect(
-        TEST_DATABASE_URL, dbname="postgres", autocommit=True
-    ) as admin:
+    end_all = f"{end} WHERE datname = '{db.url.database}'"
+    outside = sa.create_engine(db.url.set(database="postgres"))
+    with outside.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
         try:
-            admin.execute(f'ALTER DATABASE "{name}" {setting}'.encode())
-            admin.execute(f"{end} WHERE datname = '{name}'".encode())
+            admin.exec_driver_sql(f"{alter} {setting}")
+            admin.exec_driver_sql(end_all)
             yield
         finally:
-            admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
-            admin.execute(f'ALTER DATABASE "{name}" RESET ALL'.encode())
-            admin.execute(f"{end} WHERE datname = '{name}'".encode())
+            admin.exec_driver_sql(f"{alter} ALLOW_CONNECTIONS true")
+            admin.exec_driver_sql(f"{alter} RESET ALL")
+            admin.exec_driver_sql(end_all)
+    outside.dispose()
 
 
 @pytest.fixture
