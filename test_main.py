@@ -1056,18 +1056,18 @@ def todos_locked() -> Iterator[sa.Connection]:
 def database_altered(setting: str) -> Iterator[None]:
     """Alter the test's database; end its connections, as Neon does with idle ones."""
     alter = f'ALTER DATABASE "{db.url.database}"'
-    end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-    end_all = f"{end} WHERE datname = '{db.url.database}'"
+    theirs = f"FROM pg_stat_activity WHERE datname = '{db.url.database}'"
+    end = f"SELECT pg_terminate_backend(pid) {theirs}"
     outside = sa.create_engine(db.url.set(database="postgres"))
     with outside.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
         try:
             admin.exec_driver_sql(f"{alter} {setting}")
-            admin.exec_driver_sql(end_all)
+            wait_for(lambda: not admin.exec_driver_sql(end).all())
             yield
         finally:
             admin.exec_driver_sql(f"{alter} ALLOW_CONNECTIONS true")
             admin.exec_driver_sql(f"{alter} RESET ALL")
-            admin.exec_driver_sql(end_all)
+            wait_for(lambda: not admin.exec_driver_sql(end).all())
     outside.dispose()
 
 
