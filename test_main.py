@@ -185,17 +185,18 @@ def test_away_or_read_only_is_503(alice: User, setting: str) -> None:
     assert alice.lists() == [todo]
 
 
-def test_a_lock_held_too_long_is_503(alice: User, impatient: str, caplog: Log) -> None:
+def test_a_lock_held_too_long_is_503(alice: User, impatient: None, caplog: Log) -> None:
     todo = alice.creates()
     with todos_locked():
         answer = alice.asks("PATCH", alice.url(todo), json={"title": MARKER})
     assert_error(answer, 503)
     assert alice.lists() == [todo]
-    assert caplog.messages == [f"Database unavailable: {impatient}"]
+    reason = "database is locked" if db.is_sqlite else "no answer in 0.5 s"
+    assert caplog.messages == [f"Database unavailable: {reason}"]
 
 
 @on_postgresql
-def test_statements_given_up_end_in_the_server(alice: User, impatient: str) -> None:
+def test_statements_given_up_end_in_the_server(alice: User, impatient: None) -> None:
     path = alice.url(alice.creates())
     alice.asks_together(50, "GET", path)
     opened.clear()
@@ -209,10 +210,10 @@ def test_statements_given_up_end_in_the_server(alice: User, impatient: str) -> N
 
 
 @on_postgresql
-def test_a_connection_deaf_to_a_cancel_is_closed(impatient: str) -> None:
+def test_a_connection_deaf_to_a_cancel_is_closed(impatient: None) -> None:
     nap = "BEGIN PERFORM pg_sleep(0.1); EXCEPTION WHEN query_canceled THEN END"
     deaf = f"DO $$ BEGIN FOR i IN 1..20 LOOP {nap}; END LOOP; END $$"
-    with pytest.raises(sa.exc.OperationalError, match=impatient):
+    with pytest.raises(sa.exc.OperationalError, match="no answer in 0.5 s"):
         execute(sa.text(deaf))
     opened.clear()
     assert execute(sa.select(1)) == [(1,)]
@@ -281,7 +282,7 @@ def test_an_index_serves_the_list(alice: User) -> None:
     alice.lists()
     sql, parameters = executed[-1]
     with db.engine.connect() as connection:
-        if not db.is_sqlite:  # PostgreSQL would rather read a small table as a whole
+        if not db.is_sqlite:  # it would rather read a small table as a whole
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
         explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
@@ -307,7 +308,7 @@ def test_ten_starts_at_once_make_the_tables(new_tables: None) -> None:
 def test_a_table_without_a_column_stops_the_start(new_tables: None) -> None:
     with db.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE todos DROP COLUMN description")
-    with pytest.raises(RuntimeError, match="todos has no column .*: run ALTER TABLE"):
+    with pytest.raises(RuntimeError, match="todos has no column .* ALTER TABLE"):
         db.create_tables()
 
 
@@ -514,26 +515,26 @@ def test_the_document_has_examples() -> None:
 # === 2. The guard, over what is there and what is added ======================
 #
 # It takes every operation of the OpenAPI document, asks as its owner, as another
-# user and as a crowd, and audits each statement meanwhile. Alone: pytest -k guard.
-# An addition needs no edit here: where it fails, change the code and not the guard.
+# user and as a crowd, and audits each statement. Alone: pytest -k guard. Where it
+# fails, change the code and not the guard: an addition needs no edit here.
 #
-# It fills in an id by its name (todo_id; todo_ids in a list), also in an example,
-# with the "id" that the POST of its collection answered, or else with an unknown
-# one; a body and a required parameter by its example, or else by a number or a word
-# (a field has an example by pydantic's Field(examples=[...]), not by SQLModel's). As
-# the owner it tries each choice, or each example, of the rest of the query.
+# It fills in an id by its name (todo_id; todo_ids in a list), in an example too,
+# with the "id" that the POST of its collection answered, or else an unknown one;
+# a body and a required parameter by an example, or else a number or a word (give
+# a field pydantic's Field(examples=[...]); SQLModel's has none). As the owner it
+# tries each choice, or each example, of the rest of the query.
 #
-# It allows as an answer what the operation declares, but for 422 and 503. On ids
-# that a POST answered, that is a 2xx, a redirect, a 409 or a 412. No odd value
-# (null, NUL, a long text, a large number, either end of time) may be a 500.
+# It allows the answers that the operation declares, but for 422 and 503; on ids
+# that a POST answered 2xx, a redirect, 409 and 412 alone. No odd value (null, NUL,
+# a long text, a large number, either end of time) may be a 500.
 #
-# It allows as a statement one in which each mention of a table that users own (by
-# a user_id that refers to users.id) comes with `user_id = who asks` in the WHERE of
-# the same SELECT, UPDATE or DELETE, by AND (an OR in brackets is fine), or an INSERT
-# of such rows. No UPDATE sets a user_id, and nothing is text.
+# It allows a statement in which each mention of a table that users own (by a
+# user_id that refers to users.id) comes with `user_id = who asks`, by AND in the
+# WHERE of the same SELECT, UPDATE or DELETE (an OR in brackets is fine), or which
+# INSERTs such rows. No UPDATE sets a user_id, and nothing is text.
 #
-# It does not see a table without a way to users, what goes past SQLAlchemy to the
-# driver, a websocket, or an app that is mounted.
+# It does not see a table without a way to users, what goes past SQLAlchemy, a
+# websocket, or a mounted app.
 
 
 def test_guard_its_owner_is_answered(operation: Operation, caplog: Log) -> None:
@@ -552,7 +553,7 @@ def test_guard_its_owner_is_answered(operation: Operation, caplog: Log) -> None:
         answer = alice.asks(**request | {"params": query})
         assert str(answer.status_code) in allowed, (
             f"{operation.name}: its owner gets {answer} {answer.text} {caplog.text}\n"
-            "Does its statement match? Give it an example that it accepts."
+            "Does its statement match? Else give it an example."
         )
 
 
@@ -563,12 +564,12 @@ def test_guard_another_user_is_told_nothing(operation: Operation, caplog: Log) -
     unknown = carol.asks(**operation.request(carol, {}))
     assert str(unknown.status_code) in operation.statuses, (
         f"{operation.name}: a new user gets {unknown} {unknown.text} {caplog.text}\n"
-        "Is the user recorded, as in create_todo? Or declare this status."
+        "Record the user first, or declare this status."
     )
     answer = bob.asks(**operation.request(bob, ids))
     assert masked(answer) == masked(unknown), (
         f"{operation.name}: another user gets not what an unknown id gets\n"
-        "Make them alike, as one_or_404 does. Is something kept for everybody?"
+        "Use one_or_404. Is something kept for everybody?"
     )
     assert everything_of(alice, ids) == before, (
         f"{operation.name}: lets another user change what is not theirs\n"
@@ -582,7 +583,7 @@ def test_guard_a_crowd_is_answered(operation: Operation) -> None:
     statuses = {str(answer.status_code) for answer in at_once(requests * 50)}
     assert statuses <= operation.statuses, (
         f"{operation.name}: answers a crowd {statuses}\n"
-        "Keep nothing of a request outside of it, or declare this."
+        "Keep nothing of a request outside of it, or declare it."
     )
 
 
@@ -656,14 +657,14 @@ def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
     alice, bob = User(), User()
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
     text = sa.text(f"SELECT id FROM todos WHERE todos.user_id = '{alice.id}'")
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{alice.id}"])
+    monkeypatch.setitem(globals(), "under_way", [f"/users/{alice.id}"])
     execute(hers)
-    with pytest.raises(PermissionError, match="leaves todos open to other users"):
+    with pytest.raises(PermissionError, match="leaves todos open"):
         execute(text)
     with pytest.raises(PermissionError, match="blocks the event loop"):
         asyncio.run(careless())
-    monkeypatch.setattr(sys.modules[__name__], "under_way", [f"/users/{bob.id}"])
-    with pytest.raises(PermissionError, match="leaves todos open to other users"):
+    monkeypatch.setitem(globals(), "under_way", [f"/users/{bob.id}"])
+    with pytest.raises(PermissionError, match="leaves todos open"):
         execute(hers)
 
 
@@ -773,7 +774,7 @@ def belongings(user: User) -> Fields:
             answer = user.asks(**operation.request(user, ids))
             assert answer.is_success and "id" in answer.json(), (
                 f"{operation.name}: its owner gets {answer} {answer.text}\n"
-                "Give its body an example that it accepts, and its answer an id."
+                "Give its body an example, and its answer an id."
             )
             ids[names[operation.path]] = str(answer.json()["id"])
     return ids
@@ -825,8 +826,8 @@ def audit(_: Any, __: Any, sql: str, parameters: Any, context: Any, ___: Any) ->
         if is_named and (is_text or not is_asked or is_open(table, sql)):
             raise PermissionError(
                 f"a statement leaves {table} open to other users\n"
-                f"Compare the user_id of each use of {table} to the user, by AND. "
-                f"No text, no OR beside it.\n{sql}"
+                f"Compare its user_id to the user, by AND, wherever {table} is named. "
+                f"No text, no OR.\n{sql}"
             )
 
 
@@ -917,8 +918,8 @@ def at_once(requests: list[Any]) -> list[httpx.Response]:
     for answer in answers:
         others = [each for each in everybody if each.id not in answer.url.path]
         assert not any(each.id in answer.text for each in others), (
-            f"{answer.request.method} {answer.url.path} shows the id of another user\n"
-            "Is a condition missing, or something shared between requests?"
+            f"{answer.request.method} {answer.url.path} shows another user's id\n"
+            "Is a condition missing, or something shared by requests?"
         )
     return answers
 
@@ -962,14 +963,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     try:
         await main.app(scope, receive, look_and_send)
     except Exception as error:  # noqa: BLE001 (each is a fault, and fails the test)
-        cause, _, advice = str(error).partition("\n")
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if frame.filename == main.__file__]
-        line = own[-1] if own else frames[-1]
-        faults.append(
-            f"{line.name}: {type(error).__name__}: {cause}\n{advice}\n"
-            f"{line.filename}:{line.lineno}: {line.line}"
-        )
+        last = (own or frames)[-1]
+        place = f"{last.name} ({Path(last.filename).name}:{last.lineno})"
+        faults.append(f"{place}: {type(error).__name__}: {error}")
     finally:
         under_way.remove(scope["path"])
 
@@ -1030,12 +1028,9 @@ def new_tables() -> Iterator[None]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: Patch) -> str:
-    """Give a statement half a second; return the reason for the log."""
-    if db.is_sqlite:
-        return "database is locked"  # SQLITE_URL says a second
+def impatient(monkeypatch: Patch) -> None:
+    """Give a statement half a second on PostgreSQL; SQLITE_URL gives it one."""
     monkeypatch.setattr(db, "TIMEOUT", 0.5)
-    return "no answer in 0.5 s"
 
 
 @contextmanager
