@@ -520,9 +520,9 @@ def test_the_document_has_examples() -> None:
 #
 # It fills in an id by its name (todo_id; todo_ids in a list), in an example too,
 # with the "id" that the POST of its collection answered, or else an unknown one;
-# a body and a required parameter by an example, or else a number or a word (give
-# a field pydantic's Field(examples=[...]); SQLModel's has none). As the owner it
-# tries each choice, or each example, of the rest of the query.
+# a body and a required parameter by an example, or else by a sample of its type
+# (give a field pydantic's Field(examples=[...]); SQLModel's has none). As the owner
+# it tries each choice, or each example, of the rest of the query.
 #
 # It allows the answers that the operation declares, but for 422 and 503; on ids
 # that a POST answered 2xx, a redirect, 409 and 412 alone. No odd value (null, NUL,
@@ -562,9 +562,9 @@ def test_guard_another_user_is_told_nothing(operation: Operation, caplog: Log) -
     ids = belongings(alice)
     before = everything_of(alice, ids)
     unknown = carol.asks(**operation.request(carol, {}))
-    assert str(unknown.status_code) in operation.statuses, (
+    assert unknown.status_code < 500, (
         f"{operation.name}: a new user gets {unknown} {unknown.text} {caplog.text}\n"
-        "Record the user first, or declare this status."
+        "Is the user recorded, as in create_todo?"
     )
     answer = bob.asks(**operation.request(bob, ids))
     assert masked(answer) == masked(unknown), (
@@ -672,7 +672,13 @@ def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
 
 DOCUMENT = main.app.openapi()
 SCHEMAS = DOCUMENT["components"]["schemas"]
-SAMPLES: dict[Any, Any] = {"integer": 1, "number": 1, "uuid": str(uuid4())}
+SAMPLES: dict[Any, Any] = {
+    "integer": 1,
+    "number": 1,
+    "uuid": str(uuid4()),
+    "date": "2026-01-31",
+    "date-time": "2026-01-31T12:00:00Z",
+}
 
 
 @dataclass
@@ -721,7 +727,7 @@ def fill(name: str, schema: Fields, ids: Fields) -> Any:
     if "items" in schema and "examples" not in schema:
         return [fill(name, schema["items"], ids)]
     sample = SAMPLES.get(schema.get("format", schema.get("type")), "text")
-    return [*choices(schema), sample][0]
+    return [*choices(schema), schema.get("minimum", sample)][0]
 
 
 def choices(schema: Fields) -> Any:
@@ -789,6 +795,7 @@ def everything_of(user: User, ids: Fields) -> list[str]:
 def masked(answer: httpx.Response) -> tuple[int, list[str], str]:
     """Return an answer with its headers' names, and without ids and times."""
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", answer.text)
+    text = re.sub(r'(?<=id":)\d+', "ID", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+", "TIME", text)
     return answer.status_code, sorted(answer.headers), text
 
