@@ -41,7 +41,7 @@ def read_url() -> URL:
     if not url.database or ":memory:" in url.database or in_memory:
         raise ValueError("no name of a database, or a SQLite database in memory")
     # What follows an @ in a password is taken for the host, and would be logged.
-    if url.host and "@" in url.host + url.database:
+    if url.drivername != "sqlite" and "@" in f"{url.host}/{url.database}":
         raise ValueError("an @ in the password")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
     return url
@@ -201,7 +201,7 @@ async def lifespan(_: object) -> AsyncIterator[None]:
     """Create the tables at the start, close the connections at the end."""
     try:
         create_tables()
-    except (exc.StatementError, UnicodeError) as error:  # a host a..b
+    except (exc.StatementError, ValueError) as error:  # ValueError: a host a..b
         sentence = f"NEON_DATABASE_URL cannot be used: {reason(error)}"
         raise RuntimeError(sentence) from None
     yield

@@ -102,6 +102,7 @@ def test_created_at_is_now_in_utc(alice: User) -> None:
         "psql 'postgresql://me:hunter2@127.0.0.1/todos'",
         "postgresql://me:pass@hunter2@127.0.0.1/todos",
         "postgresql://me:pass@hunter2/x@127.0.0.1/todos",
+        "postgresql://me:pass@/hunter2@127.0.0.1/todos",
         "postgresql://me:hunter2@127.0.0.1",  # no name of a database
         "sqlite:///:memory:",
         "sqlite:///file:hunter2?mode=memory&uri=true",
