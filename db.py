@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Executable, Row, event, exc, inspect, ma
 from sqlmodel import SQLModel, create_engine
 
 POOL_SIZE = 10  # connections per process, and as many threads
-TIMEOUT = 10  # seconds, for each wait: for a thread, a connection, an answer
+TIMEOUT = 10  # seconds to wait for a connection, and for an answer
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn shows its INFO lines
 
@@ -82,7 +82,8 @@ autocommit_engine = create_engine(
 )
 # For several statements in one transaction, on the same pool: write
 # `with engine.begin() as connection:`, which commits at its end, in a plain
-# def endpoint. In an async def it would block all other requests.
+# def endpoint. In an async def it would block all other requests. On SQLite
+# the transaction begins with its first statement that writes.
 engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
@@ -94,7 +95,7 @@ threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 async def run(statement: Executable) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    If it gets no thread in TIMEOUT, it is not begun. Raises SQLAlchemy's errors.
+    If it gets its thread after TIMEOUT, it is not begun. Raises SQLAlchemy's errors.
     """
     asked_at = time.monotonic()
 
@@ -146,7 +147,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise  # the server or the network failed: nothing is running now
         try:
             self.cancel_safe(timeout=2)
-            # The server's word comes a moment later. What succeeded, counts.
+            # The server's word comes a moment later. What finished first counts.
             return super().wait(gen, interval, 0.1)
         except psycopg.errors.QueryCanceled:
             pass  # the connection can be used again
@@ -171,12 +172,12 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
 
     Neon closes idle connections after five minutes. Unlike a ping, this sends nothing.
     """
-    if "seen" not in record.info:  # it is new: the pool empties its info then
+    if "seen" not in record.info:  # it was just opened
         record.info["seen"] = True
         return  # a second DisconnectionError in a row would be a 500
     with Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
-        # What can be read on an idle connection is that it has been closed.
+        # An idle connection is readable only once it is closed.
         if selector.select(0):
             raise exc.DisconnectionError
 

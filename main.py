@@ -37,8 +37,8 @@ A_USER = {"a user": {"value": "8a4f7c52-0d1e-4b6a-9c3f-2e5d7b8a9c01"}}
 UserIdInPath = Annotated[UserId, Path(openapi_examples=A_USER)]
 
 # Every statement names the user. Statements run on a connection: a session would
-# write `UPDATE ... WHERE id = ?`, in four round trips. So select(Todo) gives rows,
-# whose columns FastAPI reads as it reads attributes.
+# write `UPDATE ... WHERE id = ?`, in four round trips. So select(Todo) gives rows;
+# FastAPI reads their columns as attributes.
 
 
 @app.post(
