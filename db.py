@@ -40,7 +40,7 @@ def read_url() -> URL:
     in_memory = url.query.get("mode") == "memory"
     if not url.database or ":memory:" in url.database or in_memory:
         raise ValueError("no name of a database, or a SQLite database in memory")
-    # What follows an @ in a password is taken for the host, and would be logged.
+    # What follows it is taken for the host, and would be logged.
     if url.drivername != "sqlite" and "@" in f"{url.host}/{url.database}":
         raise ValueError("an @ in the password")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
@@ -88,14 +88,14 @@ engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
 
-# The drivers block, so statements run in threads, as many as connections.
+# Drivers block, so statements run in threads, as many as connections.
 threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 
 
 async def run(statement: Executable) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    If it gets its thread after TIMEOUT, it is not begun. Raises SQLAlchemy's errors.
+    Without a thread after TIMEOUT it is not begun. Raises SQLAlchemy's errors.
     """
     asked_at = time.monotonic()
 
@@ -115,8 +115,8 @@ def is_unavailable(error: exc.SQLAlchemyError) -> bool:
         return True  # no thread, or no connection
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.OperationalError):
-        # SQLITE_ERROR is the statement's fault: no such table. The others are the
-        # file's: locked, read-only, full. Errors of Python's own have no code.
+        # SQLITE_ERROR is the statement's fault: no such table. All others are
+        # the file's: locked, read-only, full. Python's own errors have no code.
         code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         return code & 0xFF != sqlite3.SQLITE_ERROR  # the higher bytes are details
     read_only = psycopg.errors.ReadOnlySqlTransaction
@@ -147,7 +147,7 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise  # the server or the network failed: nothing is running now
         try:
             self.cancel_safe(timeout=2)
-            # The server's word comes a moment later. What finished first counts.
+            # The answer follows shortly. What finished first counts.
             return super().wait(gen, interval, 0.1)
         except psycopg.errors.QueryCanceled:
             pass  # the connection can be used again
@@ -185,7 +185,7 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
 def set_pragmas(connection: Any, _: Any) -> None:
     """Make SQLite enforce foreign keys, and read while it writes."""
     connection.execute("PRAGMA foreign_keys = ON")
-    # The mode is the file's. Of two processes that set it at once one may fail.
+    # The mode is the file's. Of two that set it at once one may fail.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
