@@ -36,11 +36,12 @@ def read_url() -> URL:
         url = url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ValueError("another kind of database")
+    if not url.database:
+        raise ValueError("no name of a database")
     # In memory each connection would have a database of its own.
-    in_memory = url.query.get("mode") == "memory"
-    if not url.database or ":memory:" in url.database or in_memory:
-        raise ValueError("no name of a database, or a SQLite database in memory")
-    # What follows it is taken for the host, and would be logged.
+    if ":memory:" in url.database or url.query.get("mode") == "memory":
+        raise ValueError("a SQLite database in memory")
+    # What follows an @ in a password is taken for the host, and would be logged.
     if url.drivername != "sqlite" and "@" in f"{url.host}/{url.database}":
         raise ValueError("an @ in the password")
     url.get_dialect()().create_connect_args(url)  # raises for ?timeout=abc
@@ -61,11 +62,13 @@ connect_args: dict[str, Any] = {
     "client_encoding": "utf8",  # whatever the URL or the database says
     "prepare_threshold": None,  # PgBouncer before 1.22 loses prepared statements
     "connect_timeout": TIMEOUT,
-    "tcp_user_timeout": TIMEOUT * 1000,  # Linux would go on for 15 minutes
+    # Linux would go on for 15 minutes, and deliver what was given up.
+    "tcp_user_timeout": TIMEOUT * 1000,
 }
 if is_sqlite:
     connect_args = {} if "timeout" in url.query else {"timeout": TIMEOUT}
-# For libpq: moments read the same whatever the database or the role says.
+# Moments read the same whatever the database says. libpq sends these two, and
+# PgBouncer passes them on, unlike `options`.
 os.environ["PGDATESTYLE"] = "ISO"
 os.environ["PGTZ"] = "UTC"
 
@@ -95,7 +98,8 @@ threads = ThreadPoolExecutor(POOL_SIZE, thread_name_prefix="database")
 async def run(statement: Executable) -> Sequence[Row[Any]]:
     """Run one statement as a transaction of its own, and return its rows.
 
-    Without a thread after TIMEOUT it is not begun. Raises SQLAlchemy's errors.
+    If its thread comes later than TIMEOUT, it is not begun. Raises SQLAlchemy's
+    errors; `is_unavailable` tells which of them are the database's.
     """
     asked_at = time.monotonic()
 
@@ -139,6 +143,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
         It is then not carried out, unless the server could not be told, was slow
         in a commit that had begun, or PgBouncer took it up at that very moment.
+        `timeout` is not heeded. Raises psycopg.OperationalError.
         """
         try:
             return super().wait(gen, interval, TIMEOUT)
@@ -147,7 +152,8 @@ class BoundedConnection(psycopg.Connection[Any]):
                 raise  # the server or the network failed: nothing is running now
         try:
             self.cancel_safe(timeout=2)
-            # The answer follows shortly. What finished first counts.
+            # The server's word comes a moment later. If the statement succeeded
+            # before it was cancelled, that counts.
             return super().wait(gen, interval, 0.1)
         except psycopg.errors.QueryCanceled:
             pass  # the connection can be used again
@@ -177,7 +183,7 @@ def replace_closed(connection: Any, record: Any, _: Any) -> None:
         return  # a second DisconnectionError in a row would be a 500
     with Selector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
-        # An idle connection is readable only once it is closed.
+        # An idle connection with anything to read is closed, or about to be.
         if selector.select(0):
             raise exc.DisconnectionError
 
