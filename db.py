@@ -113,16 +113,23 @@ async def run(statement: Executable) -> Sequence[Row[Any]]:
     return await asyncio.get_running_loop().run_in_executor(threads, execute)
 
 
+SQLITE_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
 def is_unavailable(error: exc.SQLAlchemyError) -> bool:
-    """Tell whether the database is away, slow, locked or read-only."""
+    """Tell whether an error means that the database is away, slow or takes no more."""
     if isinstance(error, exc.TimeoutError):
         return True  # no thread, or no connection
     cause = getattr(error, "orig", None)
-    if isinstance(cause, sqlite3.OperationalError):
-        # SQLITE_ERROR is the statement's fault: no such table. All others are
-        # the file's: locked, read-only, full. Python's own errors have no code.
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        return code & 0xFF != sqlite3.SQLITE_ERROR  # the higher bytes are details
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)  # Python's own errors have none
+        return code & 0xFF in SQLITE_UNAVAILABLE  # the low byte: 517 is BUSY too
     read_only = psycopg.errors.ReadOnlySqlTransaction
     return isinstance(cause, psycopg.OperationalError | read_only)
 
