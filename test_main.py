@@ -124,8 +124,9 @@ def test_what_cannot_be_right_is_refused(url: str, monkeypatch: Patch) -> None:
         db.read_url()
 
 
-def test_a_refusal_ends_the_import_with_one_sentence(tmp_path: Path) -> None:
-    done = run_python("import db", "postgresql://me:pass@hunter2@127.0.0.1/x", tmp_path)
+@pytest.mark.parametrize("url", ["hunter2", "postgresql://me:hunter2@127.0.0.1"])
+def test_a_refusal_ends_the_import_with_one_sentence(url: str, tmp_path: Path) -> None:
+    done = run_python("import db", url, tmp_path)
     assert done.returncode == 3
     assert done.stderr.startswith("NEON_DATABASE_URL must be postgresql://")
     assert done.stderr.count("\n") == 1
@@ -169,9 +170,12 @@ def test_the_log_of_the_start_names_the_database(caplog: Log) -> None:
 
 
 @on_postgresql
-@pytest.mark.parametrize("setting", ["DateStyle = German", "TimeZone = 'Asia/Tokyo'"])
-def test_moments_read_the_same_whatever_is_set(alice: User, setting: str) -> None:
-    todo = alice.creates()
+@pytest.mark.parametrize(
+    "setting",
+    ["DateStyle = German", "TimeZone = 'Asia/Tokyo'", "client_encoding = LATIN1"],
+)
+def test_a_todo_reads_the_same_whatever_is_set(alice: User, setting: str) -> None:
+    todo = alice.creates(title="Kauf Öl 🛢")
     with database_altered(f"SET {setting}"):
         assert alice.lists() == [todo]
         assert execute(sa.text("SHOW TimeZone")) == [("UTC",)]
@@ -184,7 +188,7 @@ def test_a_start_without_the_database_is_one_sentence(tmp_path: Path) -> None:
     program = "import uvicorn; uvicorn.run('main:app', port=0)"
     done = run_python(program, "postgresql://me:hunter2@127.0.0.1:1/todos", tmp_path)
     assert done.returncode != 0
-    assert "RuntimeError: NEON_DATABASE_URL cannot be used: " in done.stderr
+    assert "NEON_DATABASE_URL cannot be used: connection failed" in done.stderr
     assert len(done.stderr.splitlines()) <= 20
     assert "hunter2" not in done.stderr
 
@@ -228,6 +232,12 @@ def test_statements_given_up_end_in_the_server(alice: User, impatient: str) -> N
         wait_for(lambda: not other.exec_driver_sql(waiting).all())
     alice.asks_together(50, "GET", path)
     assert len(opened) < db.POOL_SIZE
+
+
+@on_postgresql
+def test_what_succeeds_before_it_is_cancelled_counts(impatient: str) -> None:
+    nap = "BEGIN PERFORM pg_sleep(5); EXCEPTION WHEN query_canceled THEN END"
+    assert execute(sa.text(f"DO $$ {nap} $$")) == []
 
 
 @on_postgresql
@@ -511,6 +521,25 @@ def test_a_refusal_is_500_and_logs_no_todo(alice: User, caplog: Log) -> None:
     assert re.match("(?i)Database error: .*unique", caplog.messages[0])
     assert "in create_todo" in caplog.text
     assert MARKER not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "cause",
+    ["PRAGMA query_only = ON", "PRAGMA max_page_count = 1", "ATTACH '/no/file' AS x"],
+)
+def test_sqlite_that_takes_no_more_is_unavailable(cause: str, tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/todos.db")
+    failing = pytest.raises(sa.exc.OperationalError)
+    with failing as caught, engine.connect() as connection:
+        connection.exec_driver_sql(cause)
+        connection.exec_driver_sql("CREATE TABLE todos (id)")
+    assert db.is_unavailable(caught.value)
+
+
+def test_a_timeout_in_the_url_of_sqlite_is_heeded(tmp_path: Path) -> None:
+    ask = "db.engine.connect().exec_driver_sql('PRAGMA busy_timeout').scalar()"
+    done = run_python(f"import db; print({ask})", "sqlite:///x.db?timeout=3", tmp_path)
+    assert done.stdout == "3000\n"  # milliseconds
 
 
 def test_a_missing_table_is_500(alice: User, new_tables: None) -> None:
