@@ -620,12 +620,13 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 # with the "id" that the POST of its collection answered, or else an unknown one;
 # a body and a required parameter by an example, or else by a sample of its type
 # (give a field pydantic's Field(examples=[...]); SQLModel's has none); and a query
-# with what is required alone, and with each choice, or each example, of the rest.
+# with what is required alone, and with each choice, example or sample of the rest.
 # What is opaque, such as a cursor, needs an example that the service accepts.
 #
 # It allows the answers that the operation declares, but for 422 and 503; on ids
 # that a POST answered 2xx, a redirect, 409 and 412 alone. No odd value (null, NUL,
-# a long text, a large number, either end of time) may be a 500.
+# a long text, a large number, either end of time) may be a 500. No answer names
+# another user, and no connection is held when one begins.
 #
 # It allows a statement in which each mention of a table that users own (by a
 # user_id that refers to users.id) comes with `user_id = who asks`, by AND in the
@@ -633,7 +634,7 @@ def test_the_document_tells_the_rules_of_a_body(name: str) -> None:
 # INSERTs such rows. No UPDATE sets a user_id, and nothing is text.
 #
 # It does not see a table without a way to users, what goes past SQLAlchemy, a
-# websocket, or a mounted app.
+# websocket, a mounted app, or of a route that the document hides more than its path.
 
 
 def test_guard_its_owner_is_answered(operation: Operation, caplog: Log) -> None:
