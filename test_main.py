@@ -769,8 +769,8 @@ def test_guard_refuses_text_others_and_blocking(monkeypatch: Patch) -> None:
 
     alice, bob = User(), User()
     hers = sa.select(models.Todo).filter_by(user_id=alice.key)
-    text = sa.text("SELECT id FROM todos WHERE todos.user_id = :alice")
-    text = text.bindparams(sa.bindparam("alice", alice.key, sa.Uuid))
+    text = sa.text("SELECT id FROM todos WHERE todos.user_id = :id")
+    text = text.bindparams(id=alice.id)
     monkeypatch.setitem(globals(), "under_way", [f"/users/{alice.id}"])
     execute(hers)
     with pytest.raises(PermissionError, match="leaves todos open to other users"):
