@@ -86,7 +86,7 @@ autocommit_engine = create_engine(
 # For several statements in one transaction, on the same pool: write
 # `with engine.begin() as connection:`, which commits at its end, in a plain
 # def endpoint. In an async def it would block all other requests. On SQLite
-# the transaction begins with its first statement that writes.
+# the transaction begins with its first INSERT, UPDATE or DELETE.
 engine = autocommit_engine.execution_options(
     isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
 )
